@@ -1,0 +1,215 @@
+//! The resolved configuration: every reference holds, every number is in range, every duration parsed.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::ice::RouteId;
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Listening services, in file order.
+    pub services: Vec<Service>,
+    /// Upstream groups, in file order.
+    pub upstreams: Vec<UpstreamGroup>,
+    /// Settings of the daemon as a whole.
+    pub global: Global,
+    /// Things that are accepted but do nothing yet; one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Settings of the daemon as a whole (top-level keys beside `services`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Global {
+    /// Where the key lives; `None`: the default search.
+    pub state_dir: Option<PathBuf>,
+    /// How long a stopping daemon waits for what runs (default 30 s).
+    pub drain_timeout: Duration,
+    /// How long a token opens after it was minted (default 7 days).
+    pub token_lifetime: Duration,
+    /// Source ports of the server leg; `None`: any.
+    pub upstream_ports: Option<RangeInclusive<u16>>,
+    /// Media threads; `None`: one per core.
+    pub media_threads: Option<usize>,
+    /// Calls at once, all routes together (default 20 000).
+    pub max_sessions: usize,
+    /// The admin listener (metrics, health); `None`: none.
+    pub admin: Option<ListenAddr>,
+}
+
+/// A listening address: `ip:port`, or `:port` for every address of both families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenAddr {
+    /// `None`: all addresses, IPv4 and IPv6.
+    pub ip: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+/// What a service listens for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// `proto: http`.
+    Http,
+    /// `proto: tcp`: HTTP (with `enable_http`) and ICE-TCP.
+    Tcp,
+    /// `proto: udp`: ICE over UDP.
+    Udp,
+}
+
+/// One listening service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name in the file.
+    pub name: String,
+    /// Its kind.
+    pub kind: ServiceKind,
+    /// Where it listens.
+    pub addr: ListenAddr,
+    /// Certificate and key files, where both are given.
+    pub tls: Option<TlsFiles>,
+    /// Whether it carries ICE (udp and tcp).
+    pub enable_ice: bool,
+    /// The addresses shown to clients in candidates.
+    pub candidate_ips: CandidateIps,
+    /// HTTP on this service: always for `http`, with `enable_http` for `tcp`, never for `udp`.
+    pub http: Option<Http>,
+}
+
+/// A certificate and its key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `tls_crt_file`.
+    pub crt: PathBuf,
+    /// `tls_key_file`.
+    pub key: PathBuf,
+}
+
+/// `candidate_ips`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CandidateIps {
+    /// Empty or `auto`: the address that the client's connection came in on, then this machine's others.
+    Auto,
+    /// As listed. `auto` may be among them.
+    List(Vec<CandidateHost>),
+}
+
+/// One entry of `candidate_ips`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CandidateHost {
+    /// A literal address.
+    Ip(IpAddr),
+    /// A name, resolved by xrtc and never shown to clients.
+    Name(String),
+    /// `auto`.
+    Auto,
+}
+
+/// The `http:` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Served host name; `None` (`_`): any.
+    pub servername: Option<String>,
+    /// Static files for what no route takes; `None`: 404.
+    pub root: Option<PathBuf>,
+    /// Upstream connections at once, per upstream server (default 100).
+    pub max_conns: usize,
+    /// Idle upstream connections are closed after this (default 30 s).
+    pub idle_conn_timeout: Duration,
+    /// Connecting to an upstream (default 10 s).
+    pub dial_timeout: Duration,
+    /// Waiting for an upstream's response headers (default 300 s).
+    pub response_header_timeout: Duration,
+    /// TCP keep-alive period of upstream connections (default 1200 s).
+    pub keepalive_timeout: Duration,
+    /// Flush interval of event streams (default 100 ms).
+    pub flush_interval: Duration,
+    /// Flush interval of everything else (default 100 ms).
+    pub global_flush_interval: Duration,
+    /// Routes, in file order.
+    pub routes: Vec<Route>,
+}
+
+/// One route of an `http:` section: a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its tag in the file.
+    pub tag: String,
+    /// Its sealed name.
+    pub id: RouteId,
+    /// Index into [`Config::upstreams`]; a literal URL in the file becomes a group of one server.
+    pub upstream: usize,
+    /// Server TCP candidates first.
+    pub icetcp: bool,
+    /// ICE passes through.
+    pub icedirect: bool,
+    /// `match: all`: every kind of condition that is given must hold. Otherwise any one suffices.
+    pub match_all: bool,
+    /// Exact hosts (lower case, no port) or `*.example.com`.
+    pub hosts: Vec<String>,
+    /// WebSocket subprotocols, of `ws@NAME`.
+    pub protos: Vec<String>,
+    /// Path prefixes.
+    pub paths: Vec<PathRule>,
+}
+
+/// One entry of `paths`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathRule {
+    /// Matches whole segments.
+    pub prefix: String,
+    /// `/a: /b`: what the prefix is replaced by.
+    pub rewrite: Option<String>,
+}
+
+/// A service of `proto: upstream`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamGroup {
+    /// Its name; for a literal URL, the URL.
+    pub name: String,
+    /// How a server is chosen.
+    pub mode: Balance,
+    /// Its servers, in file order.
+    pub servers: Vec<Server>,
+    /// `media.allow`: networks that calls may be sent to beside the servers' own addresses.
+    pub media_allow: Vec<IpNet>,
+    /// `media.max_sessions`: calls at once (default: the global limit).
+    pub max_sessions: Option<usize>,
+}
+
+/// `mode` of an upstream group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// `rr`.
+    RoundRobin,
+    /// `random`.
+    Random,
+}
+
+/// One server of an upstream group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// What is spoken to it.
+    pub scheme: Scheme,
+    /// Name or address, without brackets.
+    pub host: String,
+    /// The port, given or the scheme's default.
+    pub port: u16,
+}
+
+/// A server's scheme. `Http*` servers take requests, `Ws*` servers take WebSockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `http://`
+    Http,
+    /// `https://`
+    Https,
+    /// `ws://`
+    Ws,
+    /// `wss://`
+    Wss,
+}

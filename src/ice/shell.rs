@@ -1,0 +1,32 @@
+//! The boundary between the pure core and the world: time in, packets out.
+
+use super::counters::DropReason;
+use super::path::{ClientPath, ServerPath, SocketId};
+
+/// The moment at which something happens, as told by the caller (read once per batch of packets).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Milliseconds on a monotonic clock that all shards share.
+    pub mono: u64,
+    /// Milliseconds since the Unix epoch.
+    pub unix: u64,
+}
+
+/// What the multiplexer asks of its surroundings. `'b` is the life of the receive buffers: a forwarded packet is a
+/// slice of one and may be kept until the shell flushes its batch; everything else must be copied.
+pub trait Shell<'b> {
+    /// Forwards a received packet to a client, unchanged.
+    fn forward_to_client(&mut self, to: &ClientPath, packet: &'b [u8]);
+    /// Forwards a received packet to a server, unchanged.
+    fn forward_to_server(&mut self, to: &ServerPath, packet: &'b [u8]);
+    /// Sends a packet that the core made or kept; copied.
+    fn send_to_client(&mut self, to: &ClientPath, packet: &[u8]);
+    /// Sends a packet that the core made or kept; copied.
+    fn send_to_server(&mut self, to: &ServerPath, packet: &[u8]);
+    /// Opens one more server-leg socket of the given family on this shard, if the pool may still grow.
+    fn open_server_socket(&mut self, ipv6: bool) -> Option<SocketId>;
+    /// Says that a packet was dropped, and why.
+    fn dropped(&mut self, reason: DropReason);
+    /// 64 random bits.
+    fn random(&mut self) -> u64;
+}
