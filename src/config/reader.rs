@@ -33,7 +33,7 @@ pub(super) fn read(text: &str, sink: &mut Sink) -> Option<Node> {
     for next in Parser::new_from_str_with_options(text, options) {
         let step = match next {
             Ok((event, span)) => builder.event(event, span),
-            Err(error) => Err((point(error.marker()), syntax(&error))),
+            Err(error) => Err(syntax(&error, text)),
         };
         if let Err((mark, problem)) = step {
             builder.sink.error(mark, problem);
@@ -55,17 +55,25 @@ fn point(marker: &Marker) -> Mark {
     }
 }
 
-fn syntax(error: &ScanError) -> Problem {
-    match error.kind() {
+fn syntax(error: &ScanError, text: &str) -> Fatal {
+    let mut mark = point(error.marker());
+    let problem = match error.kind() {
         ErrorKind::RecursionLimitExceeded => Problem::TooDeep { limit: MAX_DEPTH },
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInIndentation
         | ErrorKind::TabInPlainScalar
-        | ErrorKind::UnexpectedCharacter { character: '\t' } => Problem::Tab,
+        | ErrorKind::UnexpectedCharacter { character: '\t' } => {
+            // Some are told at the tab, some behind it.
+            let before = error.marker().byte_offset().and_then(|at| text.get(..at));
+            mark.column -=
+                usize::from(mark.column > 1 && before.is_some_and(|before| before.ends_with('\t')));
+            Problem::Tab
+        }
         kind => Problem::Syntax(kind.to_string()),
-    }
+    };
+    (mark, problem)
 }
 
 /// What ends the reading.

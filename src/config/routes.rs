@@ -37,6 +37,9 @@ pub(super) fn http(service: &Key, section: Section<'_>, walk: &mut Walk<'_>) -> 
     };
     http.servername = section.value("servername", sink, server_name).flatten();
     http.root = root(section, walk.base, sink);
+    if let (Some(root), Some(entry)) = (&http.root, section.entry("root")) {
+        walk.roots.push((root.clone(), entry.mark()));
+    }
     http.max_conns = section
         .value("max_conns", sink, |node| integer(node, 1..=MAX_CONNS))
         .unwrap_or(http.max_conns);
@@ -95,11 +98,9 @@ fn route(service: &Key, Entry { key, value }: &Entry, walk: &mut Walk<'_>) -> Ro
 fn upstream(tag: &Key, section: Section<'_>, walk: &mut Walk<'_>) -> usize {
     let what = || format!("route `{}`", short(&tag.text));
     let entry = section.required("upstream", keys::ROUTE, walk.sink, what);
-    let Some(Entry { value, .. }) = entry else {
-        return 0;
-    };
-    let found = walk.upstreams.find(value, walk.sink);
-    walk.sink.check(value.mark, found).unwrap_or(0)
+    let Some(entry) = entry else { return 0 };
+    let found = walk.upstreams.find(&entry.value, walk.sink);
+    walk.sink.check(entry.mark(), found).unwrap_or(0)
 }
 
 /// A route that matches nothing is odd; one that matches all because it asks for nothing is a hole.
