@@ -32,7 +32,12 @@ pub struct Tuple {
 
 impl Tuple {
     fn new(path: ClientPath) -> Self {
-        Self { path, last_check: 0.into(), last_nomination: 0.into(), last_media: 0.into() }
+        Self {
+            path,
+            last_check: 0.into(),
+            last_nomination: 0.into(),
+            last_media: 0.into(),
+        }
     }
 
     /// Whether a good check is recent enough for data.
@@ -82,7 +87,13 @@ impl ClientLeg {
     /// A leg whose client signs its checks with `key`.
     #[must_use]
     pub fn new(key: IntegrityKey, mono: u64) -> Self {
-        Self { key, tuples: Vec::new(), seen: Vec::new(), next_seen: 0, last_check: mono }
+        Self {
+            key,
+            tuples: Vec::new(),
+            seen: Vec::new(),
+            next_seen: 0,
+            last_check: mono,
+        }
     }
 
     /// The key of the client's checks.
@@ -132,14 +143,21 @@ impl ClientLeg {
             }
         }
         let answer = writer.finish(&self.key).map_err(|_| DropReason::StunMalformed)?;
-        Ok(Checked { tuple, answer, conflict })
+        Ok(Checked {
+            tuple,
+            answer,
+            conflict,
+        })
     }
 
     /// The tuple that packets for the client go to: among those with consent the one on which DTLS or SRTP came
     /// last; before any has, the last nominated one, else the last checked. (Firefox nominates every pair.)
     #[must_use]
     pub fn best(&self, mono: u64) -> Option<&Arc<Tuple>> {
-        self.tuples.iter().filter(|tuple| tuple.has_consent(mono)).max_by_key(|tuple| tuple.rank())
+        self.tuples
+            .iter()
+            .filter(|tuple| tuple.has_consent(mono))
+            .max_by_key(|tuple| tuple.rank())
     }
 
     /// Forgets a tuple that another call has taken.
@@ -163,7 +181,11 @@ impl ClientLeg {
 
     fn refuse_replay(&mut self, id: TransactionId, from: ClientPath) -> Result<(), DropReason> {
         if let Some((_, first)) = self.seen.iter().find(|(seen, _)| *seen == id) {
-            return if *first == from { Ok(()) } else { Err(DropReason::StunReplayed) };
+            return if *first == from {
+                Ok(())
+            } else {
+                Err(DropReason::StunReplayed)
+            };
         }
         if self.seen.len() < REMEMBERED {
             self.seen.push((id, from));

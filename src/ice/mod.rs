@@ -16,10 +16,10 @@ pub mod session;
 pub mod shell;
 pub mod token;
 
+pub use client_leg::Tuple;
 pub use counters::{Counter, Counters, DropReason};
 pub use credentials::Credentials;
 pub use keys::KeyRing;
-pub use client_leg::Tuple;
 pub use path::{ClientPath, ListenerId, ServerPath, SocketId, TcpConnId, Transport};
 pub use policy::{AllowList, Mode, RouteId, RoutePolicy};
 pub use session::Session;

@@ -167,7 +167,10 @@ impl ServerLeg {
         if self.state == LegState::Failed {
             return None;
         }
-        let due = (0..self.pairs.len()).filter(|&at| self.is_checked(at)).map(|at| self.pairs[at].due).min();
+        let due = (0..self.pairs.len())
+            .filter(|&at| self.is_checked(at))
+            .map(|at| self.pairs[at].due)
+            .min();
         let end = self.last_answer + CONSENT_TIMEOUT;
         Some(due.map_or(end, |due| due.min(end)))
     }
@@ -190,7 +193,9 @@ impl ServerLeg {
         message: &Message<'_>,
         out: &mut impl Outbox,
     ) -> Result<(), DropReason> {
-        let request = message.authenticate(&self.local_key).ok_or(DropReason::StunIntegrity)?;
+        let request = message
+            .authenticate(&self.local_key)
+            .ok_or(DropReason::StunIntegrity)?;
         if self.state == LegState::Failed {
             return Err(DropReason::ServerLegFailed);
         }
@@ -234,7 +239,9 @@ impl ServerLeg {
             .iter()
             .position(|pair| pair.path == from && pair.requests.contains(&Some(message.transaction())))
             .ok_or(DropReason::StunUnsolicited)?;
-        let response = message.authenticate(&self.remote_key).ok_or(DropReason::StunIntegrity)?;
+        let response = message
+            .authenticate(&self.remote_key)
+            .ok_or(DropReason::StunIntegrity)?;
         let pair = &mut self.pairs[at];
         for request in &mut pair.requests {
             request.take_if(|id| *id == response.transaction());
@@ -263,7 +270,9 @@ impl ServerLeg {
         pair.due = mono + KEEPALIVE + jitter;
         let take = match self.selected {
             None => true,
-            Some(now) => now != at && (pair.nominated && !self.pairs[now].nominated || !self.pairs[now].succeeded),
+            Some(now) => {
+                now != at && (pair.nominated && !self.pairs[now].nominated || !self.pairs[now].succeeded)
+            }
         };
         if take {
             self.selected = Some(at);
@@ -290,7 +299,8 @@ impl ServerLeg {
     /// Once a pair is selected the others rest, after a few tries.
     fn is_checked(&self, at: usize) -> bool {
         let pair = &self.pairs[at];
-        self.selected.is_none_or(|selected| selected == at || !pair.succeeded && pair.sent < TRIES)
+        self.selected
+            .is_none_or(|selected| selected == at || !pair.succeeded && pair.sent < TRIES)
     }
 
     fn is_due(&self, at: usize, mono: u64) -> bool {
@@ -319,7 +329,11 @@ impl ServerLeg {
     }
 
     fn role(&self) -> Role {
-        if self.controlling { Role::Controlling(self.tie_breaker) } else { Role::Controlled(self.tie_breaker) }
+        if self.controlling {
+            Role::Controlling(self.tie_breaker)
+        } else {
+            Role::Controlled(self.tie_breaker)
+        }
     }
 
     /// RFC 8445 section 7.3.1.1.
@@ -344,7 +358,11 @@ impl ServerLeg {
 
     fn answer(&self, request: &Authenticated<'_>, to: ServerPath, error: Option<u16>, out: &mut impl Outbox) {
         let mut buf = [0; MAX_CHECK];
-        let class = if error.is_some() { Class::Error } else { Class::Success };
+        let class = if error.is_some() {
+            Class::Error
+        } else {
+            Class::Success
+        };
         let mut writer = Writer::new(&mut buf, class, request.transaction());
         match error {
             Some(code) => writer.error_code(code, "Role Conflict"),

@@ -21,10 +21,13 @@ use super::token::Claims;
 const MAX_PENDING_PACKETS: usize = 8;
 const MAX_PENDING_BYTES: usize = 12_000;
 
+/// Packets that waited, in order.
+pub type Flight = VecDeque<Box<[u8]>>;
+
 /// Packets kept for a leg that is not up.
 #[derive(Debug, Default)]
 struct Pending {
-    packets: VecDeque<Box<[u8]>>,
+    packets: Flight,
     bytes: usize,
 }
 
@@ -38,7 +41,7 @@ impl Pending {
         Ok(())
     }
 
-    fn take(&mut self) -> VecDeque<Box<[u8]>> {
+    fn take(&mut self) -> Flight {
         self.bytes = 0;
         std::mem::take(&mut self.packets)
     }
@@ -166,13 +169,13 @@ impl Session {
     }
 
     /// Packets that may go to the server now: none before its leg is up.
-    pub fn release_to_server(&mut self) -> Option<(ServerPath, VecDeque<Box<[u8]>>)> {
+    pub fn release_to_server(&mut self) -> Option<(ServerPath, Flight)> {
         let path = self.server.selected()?;
         Some((path, self.to_server.take()))
     }
 
     /// Packets that may go to the client now: none before a tuple has consent.
-    pub fn release_to_client(&mut self, now: Now) -> Option<(Arc<Tuple>, VecDeque<Box<[u8]>>)> {
+    pub fn release_to_client(&mut self, now: Now) -> Option<(Arc<Tuple>, Flight)> {
         let tuple = self.client.best(now.mono)?.clone();
         Some((tuple, self.to_client.take()))
     }

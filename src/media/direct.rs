@@ -4,9 +4,9 @@
 //! its own, so that every check and its answer take the same way (RFC 8445 section 7.2.5.2.1). A tuple is admitted by a
 //! request that verifies with the server's password. This state is local to the node: a restart ends such calls.
 
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
@@ -57,7 +57,8 @@ impl DirectCall {
 
     /// Takes over what a newer description of the same call says.
     pub fn renew(&self, newer: &Self) {
-        self.last_used.fetch_max(newer.last_used.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.last_used
+            .fetch_max(newer.last_used.load(Ordering::Relaxed), Ordering::Relaxed);
         for candidate in newer.candidates() {
             self.add_candidate(candidate);
         }
@@ -98,7 +99,9 @@ impl DirectCall {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ServerCandidate>> {
-        self.candidates.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.candidates
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -186,6 +189,8 @@ impl DirectFlow {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ServerPath>> {
-        self.paths.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.paths
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -61,7 +61,9 @@ impl Call {
 
     /// The session. A panic of another thread inside it is a bug that has been reported; the call's state stays usable.
     pub fn lock(&self) -> std::sync::MutexGuard<'_, Session> {
-        self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.session
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -193,7 +195,9 @@ impl Shared {
         }
         let first = (hash % sockets.len() as u64) as usize;
         let order = sockets[first..].iter().chain(&sockets[..first]);
-        order.copied().find_map(|socket| self.hold(ServerPath { socket, remote }, peer, mono))
+        order
+            .copied()
+            .find_map(|socket| self.hold(ServerPath { socket, remote }, peer, mono))
     }
 
     /// Takes one pair of socket and address, if it is free.
@@ -234,7 +238,11 @@ impl Shared {
     /// The call of a client's USERNAME.
     #[must_use]
     pub fn call(&self, token: &str, client_ufrag: &str) -> Option<Arc<Call>> {
-        self.calls.get(token)?.iter().find(|call| &*call.client_ufrag == client_ufrag).cloned()
+        self.calls
+            .get(token)?
+            .iter()
+            .find(|call| &*call.client_ufrag == client_ufrag)
+            .cloned()
     }
 
     /// The call of a server's USERNAME.
@@ -252,11 +260,15 @@ impl Shared {
             return Err(call);
         }
         let mut siblings = self.calls.entry(call.token.clone()).or_default();
-        let known = siblings.iter().find(|sibling| sibling.client_ufrag == call.client_ufrag).cloned();
+        let known = siblings
+            .iter()
+            .find(|sibling| sibling.client_ufrag == call.client_ufrag)
+            .cloned();
         if known.is_none() && siblings.len() < MAX_PER_TOKEN {
             siblings.push(call.clone());
             drop(siblings);
-            self.by_server_username.insert(call.server_username.clone(), call.clone());
+            self.by_server_username
+                .insert(call.server_username.clone(), call.clone());
             return Ok(call);
         }
         drop(siblings);
@@ -276,7 +288,8 @@ impl Shared {
                 siblings.remove();
             }
         }
-        self.by_server_username.remove_if(&call.server_username, |_, entered| Arc::ptr_eq(entered, call));
+        self.by_server_username
+            .remove_if(&call.server_username, |_, entered| Arc::ptr_eq(entered, call));
         let paths: Vec<ServerPath> = call.lock().server_paths().collect();
         for path in paths {
             self.release(path, mono);
@@ -316,22 +329,33 @@ impl Shared {
     /// for those that will. The shards must be woken after it.
     pub fn late_candidate(&self, token: &str, candidate: ServerCandidate, mono: u64) {
         if self.early.len() >= MAX_EARLY {
-            self.early.retain(|_, (since, _)| mono.saturating_sub(*since) < EARLY_LIFETIME);
+            self.early
+                .retain(|_, (since, _)| mono.saturating_sub(*since) < EARLY_LIFETIME);
         }
         if self.early.len() < MAX_EARLY {
-            let mut early = self.early.entry(token.into()).or_insert_with(|| (mono, Vec::new()));
+            let mut early = self
+                .early
+                .entry(token.into())
+                .or_insert_with(|| (mono, Vec::new()));
             if early.1.len() < MAX_EARLY_PER_CALL && !early.1.contains(&candidate) {
                 early.1.push(candidate);
             }
         }
-        let begun = self.calls.get(token).map(|calls| calls.clone()).unwrap_or_default();
+        let begun = self
+            .calls
+            .get(token)
+            .map(|calls| calls.clone())
+            .unwrap_or_default();
         self.poked().extend(begun);
     }
 
     /// The candidates that were trickled for a token.
     #[must_use]
     pub fn early_candidates(&self, token: &str) -> Vec<ServerCandidate> {
-        self.early.get(token).map(|early| early.1.clone()).unwrap_or_default()
+        self.early
+            .get(token)
+            .map(|early| early.1.clone())
+            .unwrap_or_default()
     }
 
     /// Calls that something new is known of, once.
@@ -341,7 +365,9 @@ impl Shared {
     }
 
     fn poked(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Call>>> {
-        self.poked.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.poked
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     // Icedirect calls.
@@ -363,7 +389,10 @@ impl Shared {
     /// Icedirect calls whose server has this ufrag; few, since ufrags are short but random.
     #[must_use]
     pub fn direct_calls(&self, server_ufrag: &str) -> Vec<Arc<DirectCall>> {
-        self.direct.get(server_ufrag).map(|calls| calls.clone()).unwrap_or_default()
+        self.direct
+            .get(server_ufrag)
+            .map(|calls| calls.clone())
+            .unwrap_or_default()
     }
 
     /// Housekeeping, every few seconds: what has rested, what has expired.
@@ -375,7 +404,8 @@ impl Shared {
             }
             !matches!(pair, PairUse::Resting { until } if *until <= mono)
         });
-        self.early.retain(|_, (since, _)| mono.saturating_sub(*since) < EARLY_LIFETIME);
+        self.early
+            .retain(|_, (since, _)| mono.saturating_sub(*since) < EARLY_LIFETIME);
         self.direct.retain(|_, calls| {
             calls.retain(|call| !call.is_stale(mono));
             !calls.is_empty()

@@ -20,7 +20,13 @@ const CLOCK_SKEW: u64 = 60;
 
 impl Mux {
     /// Takes a packet from a client.
-    pub fn handle_client<'b>(&mut self, now: Now, from: ClientPath, packet: &'b [u8], shell: &mut impl Shell<'b>) {
+    pub fn handle_client<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) {
         self.counters.add(Counter::ClientPackets, 1);
         self.counters.add(Counter::ClientBytes, packet.len() as u64);
         let taken = match classify(packet) {
@@ -29,7 +35,7 @@ impl Mux {
             Datagram::Other => Err(DropReason::NotIce),
         };
         if let Err(reason) = taken {
-            self.drop_packet(reason, shell);
+            self.counters.dropped(reason);
         }
     }
 
@@ -53,7 +59,9 @@ impl Mux {
                 }
                 Ok(())
             }
-            Some(ClientPeer::Direct(flow)) if !flow.is_closed() => Self::direct_data(now, flow, packet, shell),
+            Some(ClientPeer::Direct(flow)) if !flow.is_closed() => {
+                Self::direct_data(now, flow, packet, shell)
+            }
             Some(_) | None => Err(DropReason::UnknownTuple),
         }
     }
@@ -86,7 +94,12 @@ impl Mux {
                 return self.take_direct_check(now, from, &call, client_part, packet, shell);
             }
         }
-        let claims = self.shared.keys.load().open(server_part).map_err(|_| DropReason::TokenForged)?;
+        let claims = self
+            .shared
+            .keys
+            .load()
+            .open(server_part)
+            .map_err(|_| DropReason::TokenForged)?;
         let policy = self.judge(&claims, now)?;
         let key = IntegrityKey::new(&self.shared.keys.load().client_facing_pwd(server_part));
         let check = message.authenticate(&key).ok_or(DropReason::StunIntegrity)?;
@@ -122,7 +135,8 @@ impl Mux {
             return Err(DropReason::TokenRoute);
         }
         let refused = |addr| !policy.allow.permits(addr);
-        if !claims.candidates.is_empty() && claims.candidates.iter().all(|candidate| refused(candidate.addr)) {
+        if !claims.candidates.is_empty() && claims.candidates.iter().all(|candidate| refused(candidate.addr))
+        {
             return Err(DropReason::ServerNotAllowed);
         }
         Ok(policy)
@@ -140,7 +154,15 @@ impl Mux {
     ) -> Result<Arc<Call>, DropReason> {
         let keys = self.shared.keys.load();
         let local = keys.server_facing(claims.route, client_ufrag, Some(token));
-        let session = Session::new(&keys, token, claims, client_ufrag, client_key, now, shell.random());
+        let session = Session::new(
+            &keys,
+            token,
+            claims,
+            client_ufrag,
+            client_key,
+            now,
+            shell.random(),
+        );
         let call = Arc::new(Call {
             route: claims.route,
             token: token.into(),
@@ -152,13 +174,18 @@ impl Mux {
             closed: false.into(),
             session: Mutex::new(session),
         });
-        let entered =
-            self.shared.enter(call.clone(), policy.max_sessions).map_err(|_| DropReason::SessionLimit)?;
+        let entered = self
+            .shared
+            .enter(call.clone(), policy.max_sessions)
+            .map_err(|_| DropReason::SessionLimit)?;
         if !Arc::ptr_eq(&entered, &call) {
             // Another shard was faster with the same first check.
             return Ok(entered);
         }
-        let udp = claims.candidates.iter().filter(|candidate| candidate.transport == Transport::Udp);
+        let udp = claims
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.transport == Transport::Udp);
         for candidate in udp.filter(|candidate| policy.allow.permits(candidate.addr)) {
             self.add_path(&call, candidate.addr, now, shell);
         }
@@ -208,7 +235,12 @@ impl Mux {
             (Some(ClientPeer::Hijack(old, tuple)), _) => {
                 let mut session = old.lock();
                 session.forget_tuple(&from);
-                if old.downlink.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, tuple)) {
+                if old
+                    .downlink
+                    .load()
+                    .as_ref()
+                    .is_some_and(|now| Arc::ptr_eq(now, tuple))
+                {
                     let next = session.release_to_client(now).map(|(tuple, _)| tuple);
                     old.downlink.store(next);
                 }
@@ -229,5 +261,7 @@ pub fn socket_hash(server_facing_ufrag: &str) -> u64 {
     // FNV-1a: stable across processes, which a seeded hash is not.
     server_facing_ufrag
         .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }

@@ -24,7 +24,9 @@ impl Mux {
     ) -> Result<(), DropReason> {
         let flow = match self.clients.get(&from) {
             Some(ClientPeer::Direct(flow))
-                if !flow.is_closed() && Arc::ptr_eq(&flow.call, call) && *flow.client_ufrag == *client_ufrag =>
+                if !flow.is_closed()
+                    && Arc::ptr_eq(&flow.call, call)
+                    && *flow.client_ufrag == *client_ufrag =>
             {
                 flow.clone()
             }
@@ -84,7 +86,10 @@ impl Mux {
         }
         match flow.chosen() {
             Some(path) => shell.forward_to_server(&path, packet),
-            None => flow.paths().iter().for_each(|path| shell.forward_to_server(path, packet)),
+            None => flow
+                .paths()
+                .iter()
+                .for_each(|path| shell.forward_to_server(path, packet)),
         }
         Ok(())
     }
@@ -101,7 +106,8 @@ impl Mux {
         if !flow.has_consent(now.mono) {
             return Err(DropReason::ConsentExpired);
         }
-        let answered = classify(packet) == Datagram::Stun && flow.chosen().is_none() && is_answer(flow, packet);
+        let answered =
+            classify(packet) == Datagram::Stun && flow.chosen().is_none() && is_answer(flow, packet);
         let first = answered && flow.chosen().is_none();
         flow.heard(from, answered, now.mono);
         if first {

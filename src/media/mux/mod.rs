@@ -29,6 +29,7 @@ use crate::ice::{
 
 use super::direct::DirectFlow;
 use super::shared::{Call, Peer, Shared};
+pub use client::socket_hash;
 use timers::Timers;
 
 /// Housekeeping happens this often, in milliseconds.
@@ -129,12 +130,16 @@ impl Mux {
         if call.uplink.load().as_deref().copied() != uplink {
             call.uplink.store(uplink.map(Arc::new));
         }
-        for (path, packets) in waiting {
-            packets.iter().for_each(|packet| shell.send_to_server(&path, packet));
+        if let Some((path, packets)) = waiting {
+            packets
+                .iter()
+                .for_each(|packet| shell.send_to_server(&path, packet));
         }
         if let Some((tuple, packets)) = session.release_to_client(now) {
             self.point_downlink(call, &tuple);
-            packets.iter().for_each(|packet| shell.send_to_client(&tuple.path, packet));
+            packets
+                .iter()
+                .for_each(|packet| shell.send_to_client(&tuple.path, packet));
         }
     }
 
@@ -167,25 +172,35 @@ impl Mux {
 
     /// Paths to the candidates that were trickled, as far as the route permits them.
     fn add_early_candidates<'b>(&self, call: &Arc<Call>, now: Now, shell: &mut impl Shell<'b>) {
-        let Some(policy) = self.shared.policy(call.route) else { return };
+        let Some(policy) = self.shared.policy(call.route) else {
+            return;
+        };
         let candidates = self.shared.early_candidates(&call.token);
-        let udp = candidates.iter().filter(|candidate| candidate.transport == Transport::Udp);
+        let udp = candidates
+            .iter()
+            .filter(|candidate| candidate.transport == Transport::Udp);
         for candidate in udp {
             if policy.allow.permits(candidate.addr) {
                 self.add_path(call, candidate.addr, now, shell);
             } else {
-                self.drop_packet(DropReason::ServerNotAllowed, shell);
+                self.counters.dropped(DropReason::ServerNotAllowed);
             }
         }
     }
 
-    fn add_path<'b>(&self, call: &Arc<Call>, remote: SocketAddr, now: Now, shell: &mut impl Shell<'b>) -> bool {
+    fn add_path<'b>(
+        &self,
+        call: &Arc<Call>,
+        remote: SocketAddr,
+        now: Now,
+        shell: &mut impl Shell<'b>,
+    ) -> bool {
         if call.lock().knows_server(remote) {
             return true;
         }
         let peer = Peer::Hijack(call.clone());
         let Some(path) = self.reserve(remote, call.socket_hash, &peer, now, shell) else {
-            self.drop_packet(DropReason::NoServerSocket, shell);
+            self.counters.dropped(DropReason::NoServerSocket);
             return false;
         };
         let added = call.lock().add_path(path, now);
@@ -193,11 +208,6 @@ impl Mux {
             self.shared.release(path, now.mono);
         }
         added
-    }
-
-    fn drop_packet<'b>(&self, reason: DropReason, shell: &mut impl Shell<'b>) {
-        self.counters.drop(reason);
-        shell.dropped(reason);
     }
 
     fn sweep(&mut self, now: Now) {

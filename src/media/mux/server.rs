@@ -11,7 +11,13 @@ use super::{Mux, Out};
 
 impl Mux {
     /// Takes a packet from a server.
-    pub fn handle_server<'b>(&mut self, now: Now, from: ServerPath, packet: &'b [u8], shell: &mut impl Shell<'b>) {
+    pub fn handle_server<'b>(
+        &mut self,
+        now: Now,
+        from: ServerPath,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) {
         self.counters.add(Counter::ServerPackets, 1);
         self.counters.add(Counter::ServerBytes, packet.len() as u64);
         let taken = match self.server_peer(from) {
@@ -26,7 +32,7 @@ impl Mux {
             },
         };
         if let Err(reason) = taken {
-            self.drop_packet(reason, shell);
+            self.counters.dropped(reason);
         }
     }
 
@@ -68,7 +74,7 @@ impl Mux {
     }
 
     fn server_stun<'b>(
-        &mut self,
+        &self,
         now: Now,
         from: ServerPath,
         peer: Option<Peer>,
@@ -98,14 +104,17 @@ impl Mux {
     /// A check of the server: routed by its USERNAME first, since a server may send from an address that it has not
     /// named.
     fn server_request<'b>(
-        &mut self,
+        &self,
         now: Now,
         from: ServerPath,
         message: &Message<'_>,
         shell: &mut impl Shell<'b>,
     ) -> Result<(), DropReason> {
         let username = message.username().ok_or(DropReason::StunUsername)?;
-        let call = self.shared.call_by_server(username).ok_or(DropReason::StunUsername)?;
+        let call = self
+            .shared
+            .call_by_server(username)
+            .ok_or(DropReason::StunUsername)?;
         let mut session = call.lock();
         if !session.is_from_server(message) {
             return Err(DropReason::StunIntegrity);
