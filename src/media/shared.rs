@@ -109,11 +109,18 @@ pub struct Sockets {
     pub v4: Vec<SocketId>,
     /// IPv6.
     pub v6: Vec<SocketId>,
+    /// How many of each family there were at start. A hash chooses among these, so that it names the same socket
+    /// however many have come since, and in the next run.
+    pub initial: [usize; 2],
 }
 
 impl Sockets {
-    fn of(&self, remote: SocketAddr) -> &[SocketId] {
-        if remote.is_ipv4() { &self.v4 } else { &self.v6 }
+    /// The sockets of an address's family, the one that `hash` names first.
+    fn in_order(&self, remote: SocketAddr, hash: u64) -> impl Iterator<Item = SocketId> + '_ {
+        let sockets = if remote.is_ipv4() { &self.v4 } else { &self.v6 };
+        let initial = self.initial[usize::from(remote.is_ipv6())].min(sockets.len());
+        let first = (hash % initial.max(1) as u64) as usize;
+        sockets[first..].iter().chain(&sockets[..first]).copied()
     }
 }
 
@@ -189,15 +196,7 @@ impl Shared {
     /// daemon comes back on the same port, then the others in order. `None` if all are taken.
     pub fn reserve(&self, remote: SocketAddr, hash: u64, peer: &Peer, mono: u64) -> Option<ServerPath> {
         let sockets = self.sockets.load();
-        let sockets = sockets.of(remote);
-        if sockets.is_empty() {
-            return None;
-        }
-        let first = (hash % sockets.len() as u64) as usize;
-        let order = sockets[first..].iter().chain(&sockets[..first]);
-        order
-            .copied()
-            .find_map(|socket| self.hold(ServerPath { socket, remote }, peer, mono))
+        sockets.in_order(remote, hash).find_map(|socket| self.hold(ServerPath { socket, remote }, peer, mono))
     }
 
     /// Takes one pair of socket and address, if it is free.
