@@ -7,18 +7,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::wire::stun::{Authenticated, Class, IntegrityKey, Role, TransactionId, Writer};
+use crate::wire::stun::{Authenticated, Class, IntegrityKey, Role, Writer};
 
 use super::counters::DropReason;
 use super::path::ClientPath;
+use super::replay::SeenTransactions;
 
 /// A tuple may carry data for this long after its last good check (RFC 7675 section 5.1), in milliseconds.
 pub const CONSENT: u64 = 30_000;
 /// No more tuples than these per call.
 pub const MAX_TUPLES: usize = 32;
-/// Transaction ids that are remembered against replay from elsewhere. At one check every half second on each of a
-/// handful of tuples this is more than the time in which a captured check is of use.
-const REMEMBERED: usize = 64;
 
 /// One tuple of a client: shared with the packet path, which reads and writes it without a lock.
 #[derive(Debug)]
@@ -67,8 +65,7 @@ impl Tuple {
 pub struct ClientLeg {
     key: IntegrityKey,
     tuples: Vec<Arc<Tuple>>,
-    seen: Vec<(TransactionId, ClientPath)>,
-    next_seen: usize,
+    seen: SeenTransactions,
     last_check: u64,
 }
 
@@ -90,8 +87,7 @@ impl ClientLeg {
         Self {
             key,
             tuples: Vec::new(),
-            seen: Vec::new(),
-            next_seen: 0,
+            seen: SeenTransactions::default(),
             last_check: mono,
         }
     }
@@ -117,7 +113,7 @@ impl ClientLeg {
     /// Takes a check and writes the answer into `buf`.
     ///
     /// # Errors
-    /// [`DropReason::StunReplayed`] if another tuple has used its transaction id.
+    /// [`DropReason::StunReplayed`] if it comes from a new tuple with a transaction id that another has used.
     pub fn handle_check(
         &mut self,
         mono: u64,
@@ -125,9 +121,9 @@ impl ClientLeg {
         check: &Authenticated<'_>,
         buf: &mut [u8],
     ) -> Result<Checked, DropReason> {
-        self.refuse_replay(check.transaction(), from)?;
         let mono = mono.max(1);
-        let tuple = self.tuple(from, mono).ok_or(DropReason::SessionLimit)?;
+        let tuple = self.tuple(from, check, mono)?;
+        self.seen.enter(check.transaction());
         // A lite agent is always controlled (RFC 8445 section 6.1.1), so a controlled client is a conflict.
         let conflict = matches!(check.role(), Some(Role::Controlled(_)));
         let class = if conflict { Class::Error } else { Class::Success };
@@ -165,34 +161,26 @@ impl ClientLeg {
         self.tuples.retain(|tuple| tuple.path != *path);
     }
 
-    fn tuple(&mut self, from: ClientPath, mono: u64) -> Option<Arc<Tuple>> {
+    fn tuple(
+        &mut self,
+        from: ClientPath,
+        check: &Authenticated<'_>,
+        mono: u64,
+    ) -> Result<Arc<Tuple>, DropReason> {
         if let Some(known) = self.tuples.iter().find(|tuple| tuple.path == from) {
-            return Some(known.clone());
+            return Ok(known.clone());
+        }
+        if self.seen.contains(check.transaction()) {
+            return Err(DropReason::StunReplayed);
         }
         if self.tuples.len() >= MAX_TUPLES {
             self.tuples.retain(|tuple| tuple.has_consent(mono));
         }
-        (self.tuples.len() < MAX_TUPLES).then(|| {
-            let tuple = Arc::new(Tuple::new(from));
-            self.tuples.push(tuple.clone());
-            tuple
-        })
-    }
-
-    fn refuse_replay(&mut self, id: TransactionId, from: ClientPath) -> Result<(), DropReason> {
-        if let Some((_, first)) = self.seen.iter().find(|(seen, _)| *seen == id) {
-            return if *first == from {
-                Ok(())
-            } else {
-                Err(DropReason::StunReplayed)
-            };
+        if self.tuples.len() >= MAX_TUPLES {
+            return Err(DropReason::SessionLimit);
         }
-        if self.seen.len() < REMEMBERED {
-            self.seen.push((id, from));
-        } else {
-            self.seen[self.next_seen] = (id, from);
-            self.next_seen = (self.next_seen + 1) % REMEMBERED;
-        }
-        Ok(())
+        let tuple = Arc::new(Tuple::new(from));
+        self.tuples.push(tuple.clone());
+        Ok(tuple)
     }
 }

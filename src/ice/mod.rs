@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod keys;
 pub mod path;
 pub mod policy;
+mod replay;
 pub mod server_leg;
 pub mod session;
 pub mod shell;

@@ -196,7 +196,9 @@ impl Shared {
     /// daemon comes back on the same port, then the others in order. `None` if all are taken.
     pub fn reserve(&self, remote: SocketAddr, hash: u64, peer: &Peer, mono: u64) -> Option<ServerPath> {
         let sockets = self.sockets.load();
-        sockets.in_order(remote, hash).find_map(|socket| self.hold(ServerPath { socket, remote }, peer, mono))
+        sockets
+            .in_order(remote, hash)
+            .find_map(|socket| self.hold(ServerPath { socket, remote }, peer, mono))
     }
 
     /// Takes one pair of socket and address, if it is free.
