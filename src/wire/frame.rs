@@ -127,6 +127,11 @@ mod tests {
 
     use super::*;
 
+    /// Frames whose contents pass for headers and that are often empty.
+    fn frames(max_len: usize) -> impl Strategy<Value = Vec<Vec<u8>>> {
+        vec(prop_oneof![Just(Vec::new()), vec(0..4_u8, 0..=max_len)], 0..12)
+    }
+
     fn stream(frames: &[Vec<u8>]) -> Vec<u8> {
         let mut stream = Vec::new();
         for frame in frames {
@@ -155,8 +160,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_split_of_the_stream_gives_the_same_frames(
-            frames in vec(vec(any::<u8>(), 0..40), 0..12),
-            cuts in vec(0..500_usize, 0..40),
+            frames in frames(40),
+            cuts in vec(0..300_usize, 0..40),
         ) {
             let stream = stream(&frames);
             let mut cuts = cuts.into_iter().map(|cut| cut.min(stream.len())).collect::<Vec<_>>();
@@ -172,7 +177,7 @@ mod tests {
 
         #[test]
         fn a_long_frame_ends_the_stream_wherever_it_is_cut(
-            before in vec(vec(any::<u8>(), 0..20), 0..4),
+            before in frames(20),
             excess in 1..100_u16,
             cut in 0..200_usize,
         ) {

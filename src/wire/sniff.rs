@@ -214,12 +214,14 @@ mod tests {
 
     #[test]
     fn other_protocols_are_unknown() {
-        let others: [&[u8]; 6] = [
+        let others: [&[u8]; 8] = [
             b"\x00\x01\x00\x58\x21\x12\xa4\x42............", // STUN without a frame
             b"\x00\x16\x01\x01\x00\x02\x21\x12\xa4\x42......", // a response
             b"\x16\x03\x01\x00\x20\x02\x00\x00\x1c\x03",     // a ServerHello
             b"\x16\xfe\xfd\x00\x00\x01\x00\x00\x00\x00",     // DTLS without a frame
-            b"\r\nGET / HTTP/1.1\r\n",
+            b"\x16\x02\x01\x00\x20\x01\x00\x00\x1c\x03",     // a version that never was
+            b"\r\nG",                                        // enough to rule PROXY out
+            b"\x80\x2e",
             b"ssh-2.0",
         ];
         for bytes in others {

@@ -262,8 +262,9 @@ fn what_follows_the_integrity_does_not_exist() {
 
 #[test]
 fn a_fingerprint_is_last_or_invalid() {
-    let mut packet = [REQUEST, &[0x80, 0x22, 0, 0]].concat();
-    set_length(&mut packet);
+    let mut packet = message(0x0001, &[(attr::FINGERPRINT, &[0; 4]), (0x8022, &[])]);
+    let crc = crc32fast::hash(&packet[..HEADER_LEN]) ^ FINGERPRINT_XOR;
+    packet[HEADER_LEN + 4..HEADER_LEN + 8].copy_from_slice(&crc.to_be_bytes());
     assert_eq!(parse(&packet).fingerprint(), Fingerprint::Invalid);
     assert_eq!(parse(&message(0x0001, &[])).fingerprint(), Fingerprint::Absent);
 
@@ -326,6 +327,12 @@ fn malformed_values_are_as_good_as_absent() {
 }
 
 #[test]
+fn reserved_bits_of_an_error_code_are_ignored() {
+    let packet = message(0x0111, &[(attr::ERROR_CODE, &[0xFF, 0xFF, 0xFC, 87])]);
+    assert_eq!(parse(&packet).error_code(), Some(487));
+}
+
+#[test]
 fn a_username_splits_at_its_first_colon() {
     for (username, parts) in [
         ("a:b", Some(("a", "b"))),
@@ -353,13 +360,11 @@ fn only_unknown_attributes_below_0x8000_are_required() {
         attr::MESSAGE_INTEGRITY,
     ];
     for kind in 0..=u16::MAX {
-        let packet = message(0x0001, &[(kind, &[])]);
         let expected = kind < 0x8000 && !known.contains(&kind);
-        assert_eq!(
-            parse(&packet).unknown_required(),
-            expected,
-            "attribute {kind:#06x}"
-        );
+        let alone = message(0x0001, &[(kind, &[])]);
+        assert_eq!(parse(&alone).unknown_required(), expected, "{kind:#06x}");
+        let followed = message(0x0001, &[(kind, &[]), (0xC057, &[0; 4])]);
+        assert_eq!(parse(&followed).unknown_required(), expected, "{kind:#06x}");
     }
 }
 
