@@ -48,7 +48,7 @@ impl FrameReader {
         }
     }
 
-    /// Sets the limit of the frames to come: a peer that has authenticated may send longer ones.
+    /// Sets the limit, which also holds for a frame that has begun: a peer that has authenticated may send longer ones.
     pub const fn set_limit(&mut self, limit: u16) {
         self.limit = limit;
     }
@@ -57,7 +57,7 @@ impl FrameReader {
     /// `None` once `input` is used up. A frame that lies whole in `input` is not copied.
     ///
     /// # Errors
-    /// If a frame is longer than the limit; every further call fails too.
+    /// If a frame is longer than the limit; at that limit every further call fails too.
     pub fn next_frame<'s, 'i: 's>(
         &'s mut self,
         input: &mut &'i [u8],
