@@ -27,8 +27,6 @@ impl Mux {
         packet: &'b [u8],
         shell: &mut impl Shell<'b>,
     ) {
-        self.counters.add(Counter::ClientPackets, 1);
-        self.counters.add(Counter::ClientBytes, packet.len() as u64);
         let taken = match classify(packet) {
             Datagram::Dtls | Datagram::Rtp => self.client_data(now, from, packet, shell),
             Datagram::Stun => self.client_stun(now, from, packet, shell),
