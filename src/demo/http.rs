@@ -128,7 +128,7 @@ fn is_sdp(headers: &HeaderMap) -> bool {
         .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(SDP))
 }
 
-fn show(asset: page::Asset) -> Reply {
+fn show(asset: &page::Asset) -> Reply {
     let reply = reply(StatusCode::OK, asset.body);
     let reply = with(reply, CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
     let reply = with(reply, CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));

@@ -12,7 +12,7 @@ use str0m::channel::ChannelData;
 use str0m::format::Codec;
 use str0m::media::{Direction, MediaKind, MediaTime, Mid};
 use str0m::net::{Protocol, Receive};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcError};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::super::Demo;
@@ -171,16 +171,19 @@ impl Client {
     async fn event(&mut self) -> Event {
         let mut buffer = [0; 2048];
         loop {
-            let mut deadline = match self.rtc.poll_output().unwrap() {
-                Output::Event(event) => return event,
-                Output::Transmit(transmit) => {
+            let mut deadline = match self.rtc.poll_output() {
+                // str0m's answer to a DTLS close_notify that comes while SCTP is shutting down.
+                Err(RtcError::Sctp(_)) => return Event::Closed,
+                Err(error) => panic!("the peer failed: {error}"),
+                Ok(Output::Event(event)) => return event,
+                Ok(Output::Transmit(transmit)) => {
                     self.socket
                         .send_to(&transmit.contents, transmit.destination)
                         .await
                         .unwrap();
                     continue;
                 }
-                Output::Timeout(deadline) => deadline,
+                Ok(Output::Timeout(deadline)) => deadline,
             };
             if let Some((next, _)) = self.film {
                 deadline = deadline.min(next);
