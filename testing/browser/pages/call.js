@@ -22,7 +22,6 @@ const kinds = {
       }),
     accept: (handle, jsep) => handle.handleRemoteJsep({ jsep, error: fail }),
     say: (text) => text,
-    heard: (text) => text.startsWith("EchoTest - Your message: ") ? text.slice(25) : text,
   },
   // The server offers: a video mountpoint.
   stream: {
@@ -37,10 +36,6 @@ const kinds = {
     accept: (handle, jsep) => answer(handle, jsep, { request: "ack" }),
     opened: (handle, { room }) => sendData(handle, { textroom: "join", room, username: `guest-${tag()}` }),
     say: (text, { room }) => JSON.stringify({ textroom: "message", transaction: tag(), room, text }),
-    heard: (text) => {
-      const message = JSON.parse(text);
-      return message.textroom === "message" ? message.text : null;
-    },
   },
 };
 
@@ -62,7 +57,7 @@ let janus;
 let handle;
 let onFailure;
 let dataOpen = false;
-const heard = new Set();
+const heard = [];
 /** When `framesDecoded` was seen to have grown. */
 const growth = [];
 
@@ -108,10 +103,7 @@ function attach(resolve) {
       dataOpen = true;
       kind.opened?.(handle, options);
     },
-    ondata: (text) => {
-      const said = kind.heard(text);
-      if (said !== null) heard.add(said);
-    },
+    ondata: (text) => heard.push(text),
   });
 }
 
@@ -132,7 +124,7 @@ async function echo(withinMs) {
     // Said again until heard: a room forgets what is said before one has joined it.
     if (dataOpen) handle.data({ data: kind.say(text, options), error: fail });
     await new Promise((resolve) => setTimeout(resolve, 100));
-    if (heard.has(text)) return true;
+    if (heard.some((said) => said.includes(text))) return true;
   }
   return false;
 }
