@@ -33,12 +33,17 @@ fn echo_call(browser: &mut Browser) -> Result<()> {
         if number("framesDecoded") >= FRAMES && number("dataEchoes") > 0 {
             let remote = &stats["remoteCandidate"];
             let address = remote["address"].as_str().and_then(|text| text.parse().ok());
-            assert!(address.is_some_and(|address| Topology::PROXY.contains(&address)), "{remote}");
+            assert!(
+                address.is_some_and(|address| Topology::PROXY.contains(&address)),
+                "{remote}"
+            );
             assert_eq!(remote["port"], PORT, "{remote}");
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(Error::new(format!("no picture and data within {CALL:?}: {stats}")));
+            return Err(Error::new(format!(
+                "no picture and data within {CALL:?}: {stats}"
+            )));
         }
         thread::sleep(POLL);
     }

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use xrtc_testing::lab::{
-    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Janus, JanusOptions, PORT, Result, Stats, Topology,
-    Transport, WorkDir, Xrtc,
+    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Janus, JanusOptions, PORT, Result, Stats,
+    Topology, Transport, WorkDir, Xrtc,
 };
 
 const ROUTES: [&str; 2] = ["hijack", "direct"];
@@ -51,16 +51,26 @@ fn every_call(kind: BrowserKind) -> Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
-    Err(Error::new(format!("{}\nxrtc's log ends with:\n{}", failures.join("\n"), xrtc.log_tail())))
+    Err(Error::new(format!(
+        "{}\nxrtc's log ends with:\n{}",
+        failures.join("\n"),
+        xrtc.log_tail()
+    )))
 }
 
 fn one_call(browser: &mut Browser, route: &str, kind: CallKind, transport: Transport) -> Result<Stats> {
-    let options = CallOptions { kind, page: Xrtc::page(), server: Xrtc::api(route, transport) };
+    let options = CallOptions {
+        kind,
+        page: Xrtc::page(),
+        server: Xrtc::api(route, transport),
+    };
     let mut call = Call::start(browser, &options)?;
     let stats = call.prove()?;
     call.hang_up()?;
     match &stats.remote {
         Some(remote) if Topology::PROXY.contains(&remote.address) && remote.port == PORT => Ok(stats),
-        other => Err(Error::new(format!("the selected pair's remote candidate is not the proxy: {other:?}"))),
+        other => Err(Error::new(format!(
+            "the selected pair's remote candidate is not the proxy: {other:?}"
+        ))),
     }
 }

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xrtc_testing::lab::{
-    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Gap, Janus, JanusOptions, Result, Topology, Transport,
-    WorkDir, Xrtc,
+    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Gap, Janus, JanusOptions, Result, Topology,
+    Transport, WorkDir, Xrtc,
 };
 
 /// What is allowed from the kill to the next picture. A browser notices nothing; it waits for its own next check.
@@ -38,7 +38,11 @@ fn calls_survive(kind: CallKind) -> Result<()> {
     let mut xrtc = Xrtc::start(&topology, &work)?;
     let launch = |kind| Browser::launch(kind, &topology.client, &work, &Xrtc::origin());
     let (mut chromium, mut firefox) = (launch(BrowserKind::Chromium)?, launch(BrowserKind::Firefox)?);
-    let options = CallOptions { kind, page: Xrtc::page(), server: Xrtc::api("hijack", Transport::Rest) };
+    let options = CallOptions {
+        kind,
+        page: Xrtc::page(),
+        server: Xrtc::api("hijack", Transport::Rest),
+    };
     let mut calls = Vec::new();
     for browser in [&mut chromium, &mut firefox] {
         let kind = browser.kind();
@@ -59,10 +63,17 @@ fn calls_survive(kind: CallKind) -> Result<()> {
     for ((browser, call), (since, received)) in calls.iter_mut().zip(marks) {
         let doing = format!("{browser} {kind} after the restart");
         let gap = wait_for_resumption(call, since).map_err(|error| error.during(&doing))?;
-        println!("{browser:8} {kind:6} video resumed {:.2} s after kill -9", gap.resumed.as_secs_f32());
+        println!(
+            "{browser:8} {kind:6} video resumed {:.2} s after kill -9",
+            gap.resumed.as_secs_f32()
+        );
         assert!(gap.resumed <= allowance(*browser), "{doing}: {gap:?}");
         call.prove().map_err(|error| error.during(&doing))?;
-        assert_eq!(call.stats()?.received.len(), received, "{doing}: there was signalling");
+        assert_eq!(
+            call.stats()?.received.len(),
+            received,
+            "{doing}: there was signalling"
+        );
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process, thread};
 
-use super::Result;
+use super::{Result, report};
 
 /// A directory of its own under the system's temporary one.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl WorkDir {
 impl Drop for WorkDir {
     fn drop(&mut self) {
         if thread::panicking() || env::var_os("XRTC_LAB_KEEP").is_some() {
-            println!("logs kept in {}", self.0.display());
+            report(format_args!("logs kept in {}", self.0.display()));
         } else {
             // What cannot be removed is only litter in the temporary directory.
             let _ = fs::remove_dir_all(&self.0);
