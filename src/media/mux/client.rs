@@ -78,6 +78,9 @@ impl Mux {
         if message.class() != Class::Request || !message.is_binding() {
             return self.client_other_stun(now, from, &message, shell);
         }
+        if message.unknown_required() {
+            return Err(DropReason::StunUnsupported);
+        }
         let (server_part, client_part) = message.username_parts().ok_or(DropReason::StunUsername)?;
         // A name may be known in more than one way (an upstream can choose its ufrag as it likes), so a request
         // belongs to the first of them whose key it verifies with.

@@ -80,7 +80,7 @@ impl Mux {
         shell: &mut impl Shell<'b>,
     ) -> Result<(), DropReason> {
         let message = Message::parse(packet).map_err(|_| DropReason::StunMalformed)?;
-        if !message.is_binding() {
+        if !message.is_binding() || message.unknown_required() {
             return Err(DropReason::StunUnsupported);
         }
         match message.class() {
