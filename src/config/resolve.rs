@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ice::RouteId;
 
@@ -168,10 +169,12 @@ fn global(top: Section<'_>, walk: &mut Walk<'_>) -> Global {
     let global = Global {
         state_dir: top.value("state_dir", sink, |node| path(node, walk.base)),
         drain_timeout: top
-            .value("drain_timeout", sink, |node| duration(node, true))
+            .value("drain_timeout", sink, |node| duration(node, Duration::ZERO))
             .unwrap_or(default.drain_timeout),
         token_lifetime: top
-            .value("token_lifetime", sink, |node| duration(node, false))
+            .value("token_lifetime", sink, |node| {
+                duration(node, Duration::from_secs(1))
+            })
             .unwrap_or(default.token_lifetime),
         upstream_ports: top.value("upstream_ports", sink, ports),
         media_threads: top.value("media_threads", sink, |node| integer(node, 1..=MAX_THREADS)),

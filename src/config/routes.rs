@@ -21,9 +21,14 @@ pub(super) fn http(service: &Key, section: Section<'_>, walk: &mut Walk<'_>) -> 
     let default = Http::default();
     let sink = &mut *walk.sink;
     let mut wait = |key: &str, default: Duration| {
-        let zero = key.ends_with("flush_interval");
+        // No wait may be none, but flushing at once is a wish like others.
+        let least = if key.ends_with("flush_interval") {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(1)
+        };
         section
-            .value(key, sink, |node| duration(node, zero))
+            .value(key, sink, |node| duration(node, least))
             .unwrap_or(default)
     };
     let mut http = Http {

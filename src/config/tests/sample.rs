@@ -194,6 +194,18 @@ services:
 }
 
 #[test]
+fn of_several_merged_sections_the_first_wins() {
+    let config = ok("
+services:
+  a: {proto: http, net: {addr: ':1'}, http: &a {max_conns: 1}}
+  b: {proto: http, net: {addr: ':2'}, http: &b {max_conns: 2, dial_timeout: 2s}}
+  c: {proto: http, net: {addr: ':3'}, http: {<<: [*a, *b]}}
+");
+    let http = config.services[2].http.as_ref().expect("an http service");
+    assert_eq!((http.max_conns, http.dial_timeout), (1, Duration::from_secs(2)));
+}
+
+#[test]
 fn enable_http_gates_http_on_tcp() {
     let config =
         ok("services: {t: {proto: tcp, net: {addr: ':1', enable_ice: true}, http: {root: /nonexistent}}}");
