@@ -2,6 +2,7 @@
 //!
 //! Also reads SDP fragments (RFC 8840 section 9), where the session part may hold all there is.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::candidate::Candidate;
@@ -44,6 +45,8 @@ pub struct Section<'a> {
     pub media: Option<&'a str>,
     /// `a=mid`
     pub mid: Option<&'a str>,
+    /// The BUNDLE group that it is in, by its place among them.
+    pub bundle: Option<usize>,
     /// Its own ice-ufrag and ice-pwd, not what it inherits.
     pub ufrag: Option<&'a str>,
     /// See `ufrag`.
@@ -121,8 +124,6 @@ pub struct Description<'a> {
     pub lines: Vec<Line<'a>>,
     /// The session part, then the media sections in order.
     pub sections: Vec<Section<'a>>,
-    /// The mids of each `a=group:BUNDLE`.
-    pub bundles: Vec<Vec<&'a str>>,
     /// It has no `v=` line.
     pub is_fragment: bool,
     /// The line end to write with: the first one in the text.
@@ -137,7 +138,7 @@ impl<'a> Description<'a> {
     pub fn parse(text: &'a str) -> Result<Self, Oversize> {
         let mut sections = vec![Section::default()];
         let mut all = Vec::new();
-        let mut bundles = Vec::new();
+        let mut groups = Vec::new();
         for (index, line) in lines(text).enumerate() {
             if index >= MAX_LINES || sections.len() > MAX_SECTIONS {
                 return Err(Oversize);
@@ -153,15 +154,15 @@ impl<'a> Description<'a> {
                 section.note(&line);
                 section.lines.end = index + 1;
             }
-            bundles.extend(bundle(&line));
+            groups.extend(bundle(&line));
             all.push(line);
         }
+        join_bundles(&mut sections, &groups);
         let crlf = text.find('\n').is_none_or(|at| text[..at].ends_with('\r'));
         Ok(Self {
             is_fragment: !all.iter().any(|line| line.value('v').is_some()),
             lines: all,
             sections,
-            bundles,
             eol: if crlf { "\r\n" } else { "\n" },
         })
     }
@@ -199,20 +200,14 @@ impl<'a> Description<'a> {
         }
     }
 
-    /// The BUNDLE group that a section is in.
-    #[must_use]
-    pub fn bundle_of(&self, index: usize) -> Option<usize> {
-        let mid = self.sections[index].mid?;
-        self.bundles.iter().position(|mids| mids.contains(&mid))
-    }
-
     /// The section whose credentials apply to this one: itself, the session part, or the first of its BUNDLE group
     /// that has any (RFC 9143 section 7.1.3 lets the others leave them out).
     #[must_use]
     pub fn credentials_section(&self, index: usize) -> Option<usize> {
         let has = |&other: &usize| self.sections[other].ufrag.is_some();
-        let group = self.bundle_of(index);
-        let bundled = || (1..self.sections.len()).find(|other| has(other) && self.bundle_of(*other) == group);
+        let group = self.sections[index].bundle;
+        let bundled =
+            || (1..self.sections.len()).find(|other| has(other) && self.sections[*other].bundle == group);
         [index, 0]
             .into_iter()
             .find(has)
@@ -252,10 +247,23 @@ impl<'a> Description<'a> {
     }
 }
 
-fn bundle<'a>(line: &Line<'a>) -> Option<Vec<&'a str>> {
+/// Tells every section its group. A mid belongs to the first group that names it.
+fn join_bundles(sections: &mut [Section<'_>], groups: &[&str]) {
+    let mut by_mid = BTreeMap::new();
+    for (group, mids) in groups.iter().enumerate() {
+        for mid in mids.split_ascii_whitespace() {
+            by_mid.entry(mid).or_insert(group);
+        }
+    }
+    for section in sections {
+        section.bundle = section.mid.and_then(|mid| by_mid.get(mid).copied());
+    }
+}
+
+/// The mids of a BUNDLE group.
+fn bundle<'a>(line: &Line<'a>) -> Option<&'a str> {
     let mids = line.attribute("group")?.strip_prefix("BUNDLE")?;
-    mids.starts_with([' ', '\t'])
-        .then(|| mids.split_ascii_whitespace().collect())
+    mids.starts_with([' ', '\t']).then_some(mids)
 }
 
 #[cfg(test)]
