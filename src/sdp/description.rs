@@ -126,7 +126,7 @@ pub struct Description<'a> {
     pub sections: Vec<Section<'a>>,
     /// It has no `v=` line.
     pub is_fragment: bool,
-    /// The line end to write with: the first one in the text.
+    /// The line end to write with beside a line that has none: the first one in the text.
     pub eol: &'static str,
 }
 
@@ -158,12 +158,12 @@ impl<'a> Description<'a> {
             all.push(line);
         }
         join_bundles(&mut sections, &groups);
-        let crlf = text.find('\n').is_none_or(|at| text[..at].ends_with('\r'));
+        let eol = all.first().and_then(Line::eol).unwrap_or("\r\n");
         Ok(Self {
             is_fragment: !all.iter().any(|line| line.value('v').is_some()),
             lines: all,
             sections,
-            eol: if crlf { "\r\n" } else { "\n" },
+            eol,
         })
     }
 

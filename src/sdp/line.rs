@@ -20,6 +20,16 @@ impl<'a> Line<'a> {
         self.start + self.content.len()
     }
 
+    /// How it ends; `None` for a last line without a newline.
+    #[must_use]
+    pub fn eol(&self) -> Option<&'static str> {
+        match self.next - self.end() {
+            0 => None,
+            1 => Some("\n"),
+            _ => Some("\r\n"),
+        }
+    }
+
     /// Its content's place in the text.
     #[must_use]
     pub fn span(&self) -> Range<usize> {
@@ -60,7 +70,9 @@ pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     let mut start = 0;
     text.split_inclusive('\n').map(move |whole| {
         let line = Line {
-            content: whole.trim_end_matches(['\r', '\n']),
+            content: whole
+                .strip_suffix('\n')
+                .map_or(whole, |line| line.trim_end_matches('\r')),
             start,
             next: start + whole.len(),
         };
@@ -79,6 +91,8 @@ mod tests {
         let all: Vec<_> = lines(text).collect();
         let contents: Vec<_> = all.iter().map(|line| line.content).collect();
         assert_eq!(contents, ["v=0", "a=mid:0 ", "", "a=ice-lite"]);
+        let ends: Vec<_> = all.iter().map(Line::eol).collect();
+        assert_eq!(ends, [Some("\r\n"), Some("\n"), Some("\n"), None]);
         assert!(all.iter().all(|line| &text[line.span()] == line.content));
         assert_eq!(all.last().map(|line| line.next), Some(text.len()));
     }

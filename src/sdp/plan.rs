@@ -54,16 +54,14 @@ impl Plan<'_> {
         for (section, new) in sdp.sections.iter().zip(&self.sections) {
             let anchor = anchor(sdp, section);
             for index in section.lines.clone() {
-                if anchor == Anchor::At(index) {
-                    self.replace_candidate(sdp, section, new, index, &mut draft);
-                } else {
+                if anchor != Anchor::At(index) {
                     self.line(&sdp.lines[index], new, index, &mut draft);
                 }
             }
-            self.insert_candidates(sdp, section, new, anchor, &mut draft);
+            self.candidates(sdp, section, new, anchor, &mut draft);
         }
         if self.lite == Lite::Ensure && !sdp.sections[0].lite {
-            draft.edits.push(lite(sdp));
+            draft.edits.extend(lite(sdp));
         }
         draft.finish(text, sdp)
     }
@@ -103,33 +101,16 @@ impl Plan<'_> {
             })
     }
 
-    /// The lines of a section's candidates, joined by `eol`.
-    fn block(&self, section: &Section<'_>, new: &Replacement, eol: &str) -> Option<String> {
+    /// The lines of a section's candidates.
+    fn block(&self, section: &Section<'_>, new: &Replacement) -> Vec<String> {
         let mut block: Vec<_> = new.candidates.iter().map(|line| format!("a={line}")).collect();
-        if block.is_empty() {
-            return None;
-        }
-        if self.end_of_candidates && !section.end_of_candidates {
+        if self.end_of_candidates && !section.end_of_candidates && !block.is_empty() {
             block.push("a=end-of-candidates".to_owned());
         }
-        Some(block.join(eol))
+        block
     }
 
-    fn replace_candidate(
-        &self,
-        sdp: &Description<'_>,
-        section: &Section<'_>,
-        new: &Replacement,
-        index: usize,
-        draft: &mut Draft,
-    ) {
-        match self.block(section, new, sdp.eol) {
-            Some(block) => draft.edits.push(Edit::new(sdp.lines[index].span(), block)),
-            None => draft.dropped.push(index),
-        }
-    }
-
-    fn insert_candidates(
+    fn candidates(
         &self,
         sdp: &Description<'_>,
         section: &Section<'_>,
@@ -137,20 +118,18 @@ impl Plan<'_> {
         anchor: Anchor,
         draft: &mut Draft,
     ) {
-        let Some(block) = self.block(section, new, sdp.eol) else {
-            return;
-        };
-        let eol = sdp.eol;
+        let block = self.block(section, new);
         match anchor {
-            Anchor::At(_) => {}
-            Anchor::Before(index) => {
-                let at = sdp.lines[index].start;
-                draft.edits.push(Edit::new(at..at, format!("{block}{eol}")));
+            Anchor::At(index) if block.is_empty() => draft.dropped.push(index),
+            _ if block.is_empty() => {}
+            Anchor::At(index) => {
+                let line = &sdp.lines[index];
+                draft
+                    .edits
+                    .push(Edit::new(line.span(), block.join(eol(sdp, line))));
             }
-            Anchor::After(index) => {
-                let at = sdp.lines[index].end();
-                draft.edits.push(Edit::new(at..at, format!("{eol}{block}")));
-            }
+            Anchor::Before(index) => draft.edits.push(before(sdp, index, &block)),
+            Anchor::After(index) => draft.edits.push(after(sdp, index, &block)),
         }
     }
 }
@@ -183,18 +162,39 @@ fn anchor(sdp: &Description<'_>, section: &Section<'_>) -> Anchor {
     Anchor::After(last.unwrap_or(section.lines.start))
 }
 
+/// How lines beside this one are to end.
+fn eol(sdp: &Description<'_>, line: &Line<'_>) -> &'static str {
+    line.eol().unwrap_or(sdp.eol)
+}
+
+fn before(sdp: &Description<'_>, index: usize, block: &[String]) -> Edit {
+    let line = &sdp.lines[index];
+    let eol = eol(sdp, line);
+    Edit::new(line.start..line.start, block.join(eol) + eol)
+}
+
+/// Inserts lines after a line; a missing last newline stays missing.
+fn after(sdp: &Description<'_>, index: usize, block: &[String]) -> Edit {
+    let line = &sdp.lines[index];
+    let eol = eol(sdp, line);
+    let block = block.join(eol);
+    let text = if line.eol().is_some() {
+        block + eol
+    } else {
+        eol.to_owned() + &block
+    };
+    Edit::new(line.next..line.next, text)
+}
+
 /// Adds `a=ice-lite`: at the end of the session part, but at the head of a fragment, whose session part may be empty
 /// or all there is.
-fn lite(sdp: &Description<'_>) -> Edit {
-    let eol = sdp.eol;
+fn lite(sdp: &Description<'_>) -> Option<Edit> {
+    let block = ["a=ice-lite".to_owned()];
     let session = sdp.sections[0].lines.clone();
     let last = session.rev().find(|&index| !sdp.lines[index].content.is_empty());
     match last {
-        Some(index) if !sdp.is_fragment => {
-            let at = sdp.lines[index].end();
-            Edit::new(at..at, format!("{eol}a=ice-lite"))
-        }
-        _ => Edit::new(0..0, format!("a=ice-lite{eol}")),
+        Some(index) if !sdp.is_fragment => Some(after(sdp, index, &block)),
+        _ => (!sdp.lines.is_empty()).then(|| before(sdp, 0, &block)),
     }
 }
 
@@ -249,6 +249,7 @@ struct Draft {
 
 impl Draft {
     fn finish(mut self, text: &str, sdp: &Description<'_>) -> Vec<Edit> {
+        self.dropped.sort_unstable();
         for run in self.dropped.chunk_by(|a, b| a + 1 == *b) {
             self.edits.extend(drop_run(sdp, run));
         }
@@ -259,14 +260,12 @@ impl Draft {
     }
 }
 
-/// Takes neighbouring lines out, each with the line end before it, so that a missing last newline stays missing.
+/// Takes neighbouring lines out. The last of a text without a last newline takes the newline before it along.
 fn drop_run(sdp: &Description<'_>, run: &[usize]) -> Option<Edit> {
-    let (&first, &last) = (run.first()?, run.last()?);
-    let range = match first.checked_sub(1) {
-        Some(before) => sdp.lines[before].end()..sdp.lines[last].end(),
-        None => 0..sdp.lines[last].next,
-    };
-    Some(Edit::new(range, ""))
+    let (first, last) = (&sdp.lines[*run.first()?], &sdp.lines[*run.last()?]);
+    let before = run[0].checked_sub(1).map(|index| sdp.lines[index].end());
+    let start = before.filter(|_| last.eol().is_none()).unwrap_or(first.start);
+    Some(Edit::new(start..last.next, ""))
 }
 
 #[cfg(test)]
