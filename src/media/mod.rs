@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The I/O half of the media plane: sockets, batches of packets, one thread per core, and the handle by which the
+//! rest of the daemon reaches them.
+//!
+//! [`Media::start`] binds the listeners and the server-leg sockets and gives every shard a [`Multiplexer`], which
+//! decides where packets go. A shard reads a batch, lets the multiplexer look at each packet, and sends what came
+//! out of it grouped by destination. On that way a packet is not copied, takes no lock and allocates nothing.
+//!
+//! It does not know what the packets mean: that is the multiplexer's business. It carries UDP only.
+
+mod batch;
+mod clock;
+mod entropy;
+mod handle;
+mod outlet;
+mod pool;
+mod route;
+mod shard;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use clock::Clock;
+pub use handle::{Media, MediaConfig};
+pub use pool::Pool;
+pub use shard::{Multiplexer, ShardSeat};
+pub use socket::UdpListen;
