@@ -362,7 +362,7 @@ fn a_dropped_batch_leaves_nothing_behind() {
 /// Packets longer than the path's MTU cannot be segments: the kernel refuses the run, and takes the packets.
 #[test]
 fn a_run_that_a_path_refuses_leaves_packet_by_packet() {
-    let outcome = std::thread::spawn(|| {
+    let outcome = std::thread::spawn(|| -> io::Result<(bool, bool)> {
         enter_network_with_mtu(1280)?;
         let plan: Plan = (0..12)
             .map(|n| (n % 2, if n < 8 { 1400 } else { 500 }, false))
