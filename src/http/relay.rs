@@ -81,7 +81,7 @@ where
 {
     loop {
         let mut next = from.next().await;
-        for _ in 0..BATCH {
+        for left in (0..BATCH).rev() {
             let message = match next {
                 Some(Ok(Message::Close(frame))) => return End::Closed(frame),
                 Some(Ok(message)) => message,
@@ -91,7 +91,8 @@ where
             if to.feed(rewritten(message, signalling, direction)).await.is_err() {
                 return End::ReceiverGone;
             }
-            match from.next().now_or_never() {
+            let ready = if left > 0 { from.next().now_or_never() } else { None };
+            match ready {
                 Some(ready) => next = ready,
                 None => break,
             }
