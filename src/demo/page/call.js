@@ -22,12 +22,14 @@ export class Call extends EventTarget {
   /** The candidates that the answer offered, for messages about a call that does not connect. */
   offered = [];
 
-  async start(stream) {
+  /** Calls with the tracks of `stream`; `codec` names the only video codec to offer, if any. */
+  async start(stream, codec) {
     const connection = this.#connection;
     connection.addEventListener("connectionstatechange", () => this.#tell("state", connection.connectionState));
     connection.addEventListener("iceconnectionstatechange", () => this.#tell("log", `ICE ${connection.iceConnectionState}`));
     connection.addEventListener("track", ({ track }) => this.#tell("track", track));
     for (const track of stream.getTracks()) connection.addTrack(track, stream);
+    if (codec) restrict(connection, codec);
     this.#openChannel();
     await connection.setLocalDescription(await connection.createOffer());
     this.#tell("log", "offer sent");
@@ -104,6 +106,16 @@ export class Call extends EventTarget {
 
   #tell(type, detail) {
     if (!this.#closed) this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** Offers no video codec but `name`, where the browser has it. The order of an offer binds no answerer. */
+function restrict(connection, name) {
+  const { codecs } = RTCRtpReceiver.getCapabilities("video");
+  const wanted = codecs.filter(({ mimeType }) => [`video/${name}`, "video/rtx"].includes(mimeType));
+  if (!wanted.some(({ mimeType }) => mimeType === `video/${name}`)) return;
+  for (const transceiver of connection.getTransceivers()) {
+    if (transceiver.sender.track?.kind === "video") transceiver.setCodecPreferences(wanted);
   }
 }
 

@@ -1,7 +1,7 @@
 // A line plot of the last minute on a canvas. Two series, the colours from the style sheet.
 
 const SPAN = 60_000;
-const MARGIN = { top: 8, right: 4, bottom: 20, left: 46 };
+const MARGIN = { top: 8, right: 4, bottom: 20, left: 60 };
 
 /** `unit(value)` writes a value of the vertical axis; `least` is the smallest span that the axis shows. */
 export class Plot {
