@@ -222,7 +222,7 @@ function write(id, text) {
 }
 
 const round = (value) => (value < 10 ? Number(value.toFixed(1)) : Math.round(value));
-// Chromium counts ICE round trips in whole milliseconds: its 0 is less than one.
+// Chromium counts ICE round trips in whole milliseconds, Firefox everything: a 0 is less than one.
 const ms = (value) => (value == null ? "–" : value === 0 ? "< 1 ms" : `${tenths(value)} ms`);
 const tenths = (value) => (value == null ? "–" : value < 100 ? value.toFixed(1) : String(Math.round(value)));
 const fps = (value) => (value == null ? "" : `${Math.round(value)} fps`);

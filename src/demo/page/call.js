@@ -7,6 +7,8 @@ const PING_INTERVAL = 500;
 const READ_INTERVAL = 1000;
 /** Pings that may be unanswered; older ones are given up, so that a stalled call does not grow. */
 const PENDING_PINGS = 64;
+/** How long hanging up may take before the connection is closed all the same, in ms. */
+const FAREWELL = 1000;
 
 /** Sends `state`, `log`, `track` and `reading` events; each carries its value in `detail`. */
 export class Call extends EventTarget {
@@ -47,9 +49,12 @@ export class Call extends EventTarget {
   stop() {
     this.#closed = true;
     this.#timers.forEach(clearInterval);
-    this.#connection.close();
-    if (this.#resource) fetch(this.#resource, { method: "DELETE", keepalive: true }).catch(() => {});
+    const resource = this.#resource;
     this.#resource = null;
+    if (!resource) return this.#connection.close();
+    // The server first: it ends the call by itself once the connection closes, and then knows it no more.
+    const signal = AbortSignal.timeout(FAREWELL);
+    fetch(resource, { method: "DELETE", keepalive: true, signal }).catch(() => {}).finally(() => this.#connection.close());
   }
 
   async #post(offer) {
