@@ -14,7 +14,7 @@ setup: ## Install what the end-to-end tests need (Debian; as root where somethin
 
 test: setup ## Run every test, those with real servers and browsers included (as root)
 	cargo build --workspace --locked
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 
 check: ## Check format, lints, documentation, the law of dependencies, licences
 	cargo fmt --all --check

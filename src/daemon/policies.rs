@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::{Config, ListenAddr, Route};
+use crate::config::{Config, Route};
 use crate::ice::{AllowList, Mode, RouteId, RoutePolicy};
 use crate::media::shared::Shared;
 
@@ -18,16 +18,9 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// For a configuration whose services listen on `bound`.
+    /// For a configuration whose services listen on `own`.
     #[must_use]
-    pub fn new(config: Arc<Config>, bound: &[ListenAddr]) -> Self {
-        let own = bound
-            .iter()
-            .map(|addr| {
-                let any = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-                SocketAddr::new(addr.ip.unwrap_or(any), addr.port)
-            })
-            .collect();
+    pub fn new(config: Arc<Config>, own: Vec<SocketAddr>) -> Self {
         Self { config, own }
     }
 
