@@ -3,8 +3,8 @@
 //! It reads the sources as text: paths that start with `crate::`, in `use` or elsewhere, outside comments.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 /// What a module may use of the others. `daemon` and the files beside the modules assemble, and may use all.
 const LAW: [(&str, &[&str]); 10] = [
@@ -198,7 +198,9 @@ fn without_comments(text: &str) -> String {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    // As cargo says it at run time where it does: checkouts that share a target directory share what is compiled in.
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).join("..")
 }
 
 fn read(path: &Path) -> String {

@@ -58,7 +58,8 @@ fn nothing_but_the_port(kind: BrowserKind) -> Result<()> {
         strangers.is_empty(),
         "packets beside port {PORT} of the proxy: {strangers:#?}"
     );
-    for address in Topology::SERVER.into_iter().chain(Topology::PROXY_INSIDE) {
+    // The proxy's own inner address is another matter: with icedirect the server's signed answers report it.
+    for address in Topology::SERVER {
         let places = trace.mentions(address);
         assert!(places.is_empty(), "{address} is named {places:#?}");
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use xrtc_testing::lab::{
     Browser, BrowserKind, Call, CallKind, CallOptions, Error, Janus, JanusOptions, PORT, Result, Stats,
-    Topology, Transport, WorkDir, Xrtc,
+    Topology, Transport, WorkDir, Xrtc, report,
 };
 
 const ROUTES: [&str; 2] = ["hijack", "direct"];
@@ -40,9 +40,12 @@ fn every_call(kind: BrowserKind) -> Result<()> {
             let outcome = one_call(&mut browser, route, kind, transport);
             let elapsed = started.elapsed().as_secs_f32();
             match outcome {
-                Ok(stats) => println!("{case}  ok      {elapsed:4.1} s  {} frames", stats.frames_decoded),
+                Ok(stats) => report(format_args!(
+                    "{case}  ok      {elapsed:4.1} s  {} frames",
+                    stats.frames_decoded
+                )),
                 Err(error) => {
-                    println!("{case}  FAILED  {elapsed:4.1} s");
+                    report(format_args!("{case}  FAILED  {elapsed:4.1} s"));
                     failures.push(format!("{case}: {error}"));
                 }
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use xrtc_testing::lab::{
     Browser, BrowserKind, Call, CallKind, CallOptions, Error, Gap, Janus, JanusOptions, Result, Topology,
-    Transport, WorkDir, Xrtc,
+    Transport, WorkDir, Xrtc, report,
 };
 
 /// What is allowed from the kill to the next picture. A browser notices nothing; it waits for its own next check.
@@ -58,15 +58,18 @@ fn calls_survive(kind: CallKind) -> Result<()> {
     let killed = Instant::now();
     xrtc.kill()?;
     xrtc.start_again()?;
-    println!("restarted in {:.2} s", killed.elapsed().as_secs_f32());
+    report(format_args!(
+        "restarted in {:.2} s",
+        killed.elapsed().as_secs_f32()
+    ));
 
     for ((browser, call), (since, received)) in calls.iter_mut().zip(marks) {
         let doing = format!("{browser} {kind} after the restart");
         let gap = wait_for_resumption(call, since).map_err(|error| error.during(&doing))?;
-        println!(
-            "{browser:8} {kind:6} video resumed {:.2} s after kill -9",
-            gap.resumed.as_secs_f32()
-        );
+        let resumed = gap.resumed.as_secs_f32();
+        report(format_args!(
+            "{browser:8} {kind:6} video resumed {resumed:.2} s after kill -9"
+        ));
         assert!(gap.resumed <= allowance(*browser), "{doing}: {gap:?}");
         call.prove().map_err(|error| error.during(&doing))?;
         assert_eq!(

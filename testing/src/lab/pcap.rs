@@ -25,7 +25,8 @@ pub(super) enum Protocol {
     Other(u8),
 }
 
-/// One IP packet. Ports are 0 where the protocol has none.
+/// One IP packet. Ports are 0 where the protocol has none; an ICMP error about a datagram of these two hosts has
+/// that datagram's, since it is the receiving host's answer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
     /// Where it came from.
@@ -118,10 +119,9 @@ fn transport(from: IpAddr, to: IpAddr, protocol: u8, fragment: bool, body: &[u8]
         17 if !fragment => (Protocol::Udp, 8),
         other => (Protocol::Other(other), 0),
     };
-    let (source, destination) = if header > 0 {
-        (u16_be(body, 0)?, u16_be(body, 2)?)
-    } else {
-        (0, 0)
+    let (source, destination) = match protocol {
+        Protocol::Tcp { .. } | Protocol::Udp => (u16_be(body, 0)?, u16_be(body, 2)?),
+        Protocol::Other(number) => refused_ports(from, to, number, body).unwrap_or_default(),
     };
     Some(Packet {
         source: (from, source),
@@ -129,6 +129,41 @@ fn transport(from: IpAddr, to: IpAddr, protocol: u8, fragment: bool, body: &[u8]
         protocol,
         payload: body.get(header..)?.to_vec(),
     })
+}
+
+/// The ports of the datagram that an ICMP "destination unreachable" quotes, as seen in the error's own direction.
+fn refused_ports(from: IpAddr, to: IpAddr, protocol: u8, body: &[u8]) -> Option<(u16, u16)> {
+    const ERROR_HEADER: usize = 8;
+    let quoted = body.get(ERROR_HEADER..)?;
+    let (sender, receiver, ports) = match (protocol, *body.first()?) {
+        (1, 3) => {
+            let header = usize::from(quoted.first()? & 0x0f) * 4;
+            let address =
+                |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(quoted.get(at..at + 4)?).ok()?));
+            (
+                IpAddr::V4(address(12)?),
+                IpAddr::V4(address(16)?),
+                quoted.get(header..)?,
+            )
+        }
+        (58, 1) => {
+            let address = |at: usize| {
+                Some(Ipv6Addr::from(
+                    <[u8; 16]>::try_from(quoted.get(at..at + 16)?).ok()?,
+                ))
+            };
+            (
+                IpAddr::V6(address(8)?),
+                IpAddr::V6(address(24)?),
+                quoted.get(40..)?,
+            )
+        }
+        _ => return None,
+    };
+    if (sender, receiver) != (to, from) {
+        return None;
+    }
+    Some((u16_be(ports, 2)?, u16_be(ports, 0)?))
 }
 
 fn truncated() -> Error {
@@ -190,6 +225,26 @@ mod tests {
                 payload: b"hello".to_vec(),
             }]
         );
+    }
+
+    #[test]
+    fn a_refusal_counts_to_the_conversation_that_it_refuses() {
+        let refused = udp_frame(b"hello");
+        let mut frame = refused.clone();
+        // From the receiver back to the sender: ICMP type 3, the refused packet quoted.
+        frame.truncate(ETHERNET_HEADER + 20);
+        frame[ETHERNET_HEADER + 2..][..2].copy_from_slice(&61_u16.to_be_bytes());
+        frame[ETHERNET_HEADER + 9] = 1;
+        frame[ETHERNET_HEADER + 12..].copy_from_slice(&[10, 0, 0, 2, 10, 0, 0, 1]);
+        frame.extend([3, 3, 0, 0, 0, 0, 0, 0]);
+        frame.extend(&refused[ETHERNET_HEADER..]);
+        let packets = parse(&file(&[frame.clone()])).unwrap();
+        assert_eq!((packets[0].source.1, packets[0].destination.1), (53, 6443));
+        // About somebody else's datagram: nobody's ports.
+        let quoted_source = ETHERNET_HEADER + 28 + 12;
+        frame[quoted_source] = 99;
+        let packets = parse(&file(&[frame])).unwrap();
+        assert_eq!((packets[0].source.1, packets[0].destination.1), (0, 0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Namespace, Result, namespace, prerequisites};
+use super::{Namespace, Result, namespace, prerequisites, workdir};
 
 /// One set of namespaces at a time in a test process: two would have the same names, and share two cores.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -65,6 +65,7 @@ impl Topology {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         prerequisites::check()?;
         namespace::sweep();
+        workdir::sweep();
         Ok(Self {
             client: Namespace::new("client")?,
             proxy: Namespace::new("proxy")?,

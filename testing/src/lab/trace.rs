@@ -21,7 +21,7 @@ impl Trace {
         Self(packets)
     }
 
-    /// How many packets there are between `host` and UDP `port` of any of `peers`.
+    /// How many packets there are to and from UDP `port` of any of `peers`.
     pub fn udp_packets(&self, peers: &[IpAddr], port: u16) -> usize {
         let is_peer = |(ip, at): Endpoint| at == port && peers.contains(&ip);
         let udp = self.0.iter().filter(|packet| packet.protocol == Protocol::Udp);
@@ -29,7 +29,7 @@ impl Trace {
             .count()
     }
 
-    /// Conversations with anything but `port` of `peers`. mDNS and neighbour discovery do not count: the browser's
+    /// Packets to and from anything but `port` of `peers`. mDNS and neighbour discovery do not count: the browser's
     /// host resolves its own and its neighbours' names and addresses with them, and they stay on the link.
     pub fn strangers(&self, peers: &[IpAddr], port: u16) -> BTreeSet<String> {
         let is_peer = |(ip, at): Endpoint| at == port && peers.contains(&ip);

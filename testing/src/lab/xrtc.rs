@@ -181,3 +181,25 @@ services:
         root = root.display(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_labs_configuration_says_what_the_lab_means() {
+        let text = routes(Path::new("/tmp"), Path::new("/tmp/state"));
+        let config = xrtc::config::parse(&text, Path::new("/")).expect("it is valid");
+        let http = config
+            .services
+            .iter()
+            .find_map(|service| service.http.as_ref())
+            .expect("one serves HTTP");
+        let modes = http
+            .routes
+            .iter()
+            .map(|route| (route.tag.as_str(), route.icedirect));
+        assert_eq!(modes.collect::<Vec<_>>(), [("hijack", false), ("direct", true)]);
+        assert!(config.services.iter().all(|service| service.addr.port == PORT));
+    }
+}
