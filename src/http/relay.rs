@@ -91,7 +91,11 @@ where
             if to.feed(rewritten(message, signalling, direction)).await.is_err() {
                 return End::ReceiverGone;
             }
-            let ready = if left > 0 { from.next().now_or_never() } else { None };
+            let ready = if left > 0 {
+                from.next().now_or_never()
+            } else {
+                None
+            };
             match ready {
                 Some(ready) => next = ready,
                 None => break,

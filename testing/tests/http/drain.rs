@@ -35,7 +35,11 @@ async fn a_request_under_way_is_finished_and_idle_connections_end() {
     let answer = tokio::spawn(send(front.get("/")));
     starts.recv().await.unwrap();
     let shutdown = tokio::spawn(front.server.shutdown(LONG));
-    assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0, "idle connections are closed at once");
+    assert_eq!(
+        idle.read(&mut [0; 1]).await.unwrap(),
+        0,
+        "idle connections are closed at once"
+    );
     assert!(!shutdown.is_finished());
     go.send(()).await.unwrap();
     assert_eq!(text(answer.await.unwrap()).await, "done");

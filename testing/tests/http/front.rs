@@ -14,7 +14,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use xrtc::config::{Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup};
+use xrtc::config::{
+    Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup,
+};
 use xrtc::http::{Calls, ConnInfo, Counters, Limits, Server, Shared, Site, TokenMemory};
 use xrtc::ice::{KeyRing, RouteId, Transport};
 use xrtc::signaling::{Fact, ProxyCandidate, Refusal};
@@ -45,8 +47,14 @@ impl Calls for MockCalls {
     fn client_candidates(&self, conn: &ConnInfo) -> Vec<ProxyCandidate> {
         let addr = SocketAddr::new(PROXY.parse().unwrap(), conn.local.port());
         vec![
-            ProxyCandidate { transport: Transport::Udp, addr },
-            ProxyCandidate { transport: Transport::Tcp, addr },
+            ProxyCandidate {
+                transport: Transport::Udp,
+                addr,
+            },
+            ProxyCandidate {
+                transport: Transport::Tcp,
+                addr,
+            },
         ]
     }
 
@@ -124,10 +132,18 @@ impl Setup {
             connections: Arc::default(),
         });
         let site = Arc::new(Site::new(&self.http, shared));
-        let loopback = ListenAddr { ip: Some(IpAddr::from([127, 0, 0, 1])), port: 0 };
+        let loopback = ListenAddr {
+            ip: Some(IpAddr::from([127, 0, 0, 1])),
+            port: 0,
+        };
         let listeners = xrtc::http::bind(loopback).unwrap();
         let server = Server::start(listeners, &site, self.limits).unwrap();
-        Front { addr: server.addrs()[0], server, calls, counters }
+        Front {
+            addr: server.addrs()[0],
+            server,
+            calls,
+            counters,
+        }
     }
 }
 
@@ -137,7 +153,11 @@ pub(crate) fn group(servers: &[(Scheme, SocketAddr)]) -> UpstreamGroup {
         mode: Balance::RoundRobin,
         servers: servers
             .iter()
-            .map(|&(scheme, addr)| UpstreamServer { scheme, host: addr.ip().to_string(), port: addr.port() })
+            .map(|&(scheme, addr)| UpstreamServer {
+                scheme,
+                host: addr.ip().to_string(),
+                port: addr.port(),
+            })
             .collect(),
         media_allow: Vec::new(),
         max_sessions: None,
@@ -154,7 +174,10 @@ pub(crate) fn route(tag: &str, upstream: usize, prefix: &str, rewrite: Option<&s
         match_all: false,
         hosts: Vec::new(),
         protos: Vec::new(),
-        paths: vec![PathRule { prefix: prefix.into(), rewrite: rewrite.map(Into::into) }],
+        paths: vec![PathRule {
+            prefix: prefix.into(),
+            rewrite: rewrite.map(Into::into),
+        }],
     }
 }
 
@@ -175,7 +198,12 @@ impl Front {
         Request::get(self.uri(path)).body(Full::default()).unwrap()
     }
 
-    pub(crate) fn post(&self, path: &str, content_type: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Bytes>,
+    ) -> Request<Full<Bytes>> {
         Request::post(self.uri(path))
             .header("content-type", content_type)
             .body(Full::new(body.into()))
