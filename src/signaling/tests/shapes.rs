@@ -114,3 +114,18 @@ fn escapes_outside_of_the_edits_stay_as_they_were_written() {
         "{text}"
     );
 }
+
+#[test]
+fn an_encoder_that_escapes_equals_signs_hides_nothing() {
+    let mut bench = Bench::new(Mode::Hijack);
+    let escaped = |sdp: &str| {
+        format!(
+            r#"{{"id":"startResponse","sdpAnswer":{}}}"#,
+            quoted(sdp).replace('=', "\\u003d")
+        )
+    };
+    let text = bench.text(Direction::ToClient, &escaped(JANUS_ANSWER));
+    let plain: serde_json::Value = serde_json::from_str(&text).expect("still JSON");
+    assert_eq!(plain["sdpAnswer"], bench.text(Direction::ToClient, JANUS_ANSWER));
+    assert!(text.contains(r"s\u003dVideoRoom 1234\r\n"));
+}
