@@ -255,7 +255,8 @@ impl Draft {
         }
         self.edits
             .retain(|edit| text.get(edit.range.clone()) != Some(edit.text.as_str()));
-        self.edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
+        // Stable: what is inserted where something is dropped stays before the drop.
+        self.edits.sort_by_key(|edit| edit.range.start);
         self.edits
     }
 }
