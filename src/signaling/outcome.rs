@@ -118,7 +118,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// All, in the order of their declaration: `ALL[refusal as usize] == refusal`.
+    /// Every reason, in order.
     pub const ALL: [Self; 10] = [
         Self::ServerNotAllowed,
         Self::CredentialsMissing,
