@@ -82,7 +82,7 @@ impl Rewriter<'_, '_> {
                 edits.extend(inside.iter().map(|edit| found.text.edit(edit)));
             }
         }
-        edits.sort_by_key(|edit| edit.range.start);
+        edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
         edits
     }
 
