@@ -58,7 +58,10 @@ async fn every_kind_of_message_passes_and_the_protocol_is_the_upstreams_choice()
     let (front, mut told) = reporting_front().await;
     let headers = [
         ("sec-websocket-protocol", "janus-protocol, other"),
-        ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
+        (
+            "sec-websocket-extensions",
+            "permessage-deflate; client_max_window_bits",
+        ),
     ];
     let (mut socket, response) = connect(&front, &headers).await.unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], "janus-protocol");
@@ -85,7 +88,10 @@ async fn every_kind_of_message_passes_and_the_protocol_is_the_upstreams_choice()
 
 #[tokio::test]
 async fn the_close_code_and_reason_pass_in_each_direction() {
-    let bye = CloseFrame { code: CloseCode::from(4001), reason: Utf8Bytes::from("bye") };
+    let bye = CloseFrame {
+        code: CloseCode::from(4001),
+        reason: Utf8Bytes::from("bye"),
+    };
     let (front, mut told) = reporting_front().await;
     let (mut socket, _) = connect(&front, &[]).await.unwrap();
     socket.close(Some(bye.clone())).await.unwrap();
@@ -113,7 +119,10 @@ async fn a_message_beyond_the_limit_ends_with_1009() {
     socket.send(Message::binary(vec![0; 1024 * 1024])).await.unwrap();
     assert_eq!(told.recv().await.unwrap().len(), 1024 * 1024);
     assert_eq!(socket.next().await.unwrap().unwrap().len(), 1024 * 1024);
-    socket.send(Message::binary(vec![0; 1024 * 1024 + 1])).await.unwrap();
+    socket
+        .send(Message::binary(vec![0; 1024 * 1024 + 1]))
+        .await
+        .unwrap();
     assert_eq!(close_code(socket.next().await), Some(CloseCode::Size));
     assert_eq!(close_code(told.recv().await.map(Ok)), Some(CloseCode::Away));
 }
@@ -154,7 +163,10 @@ async fn a_burst_passes_in_order() {
     };
     let receiving = async {
         for n in 0..MESSAGES {
-            assert_eq!(receive.next().await.unwrap().unwrap(), Message::text(n.to_string()));
+            assert_eq!(
+                receive.next().await.unwrap().unwrap(),
+                Message::text(n.to_string())
+            );
         }
     };
     tokio::join!(sending, reporting, receiving);
@@ -178,9 +190,10 @@ async fn frames_that_come_with_the_handshake_are_not_lost() {
     let front = Setup::to(&[(Scheme::Ws, upstream)]).start();
     let mut stream = TcpStream::connect(front.addr).await.unwrap();
     // Client: a text frame "hi", masked with zeroes, in the same write as the request.
-    let mut bytes = b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+    let mut bytes =
+        b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        .to_vec();
+            .to_vec();
     bytes.extend_from_slice(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']);
     stream.write_all(&bytes).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), Message::text("hi"));
@@ -203,7 +216,9 @@ async fn a_refusal_of_the_upstream_passes_as_it_is() {
     let upstream = origin(|_| async {
         let mut refusal = respond("application/json", "{\"why\":\"not you\"}");
         *refusal.status_mut() = hyper::StatusCode::FORBIDDEN;
-        refusal.headers_mut().insert("x-reason", "policy".parse().unwrap());
+        refusal
+            .headers_mut()
+            .insert("x-reason", "policy".parse().unwrap());
         refusal
     })
     .await;
@@ -221,7 +236,9 @@ async fn a_refusal_of_the_upstream_passes_as_it_is() {
 async fn an_upstream_that_chooses_what_was_not_offered_is_a_502() {
     let upstream = origin(|mut request| async move {
         let (mut response, _) = hyper_tungstenite::upgrade(&mut request, None).unwrap();
-        response.headers_mut().insert("sec-websocket-protocol", "other".parse().unwrap());
+        response
+            .headers_mut()
+            .insert("sec-websocket-protocol", "other".parse().unwrap());
         response.map(http_body_util::BodyExt::boxed_unsync)
     })
     .await;
