@@ -61,7 +61,14 @@ async fn websockets_go_on_until_the_deadline_and_end_with_1001_on_both_sides() {
     let front = Setup::to(&[(Scheme::Ws, upstream)]).start();
     let mut socket = connect(&front, &[]).await.unwrap().0;
     let shutdown = front.server.shutdown(Duration::ZERO);
-    let (code, ()) = tokio::join!(async { close_code(socket.next().await) }, shutdown);
+    let (code, ()) = tokio::join!(
+        async {
+            let code = close_code(socket.next().await);
+            while socket.next().await.is_some() {}
+            code
+        },
+        shutdown
+    );
     assert_eq!(code, Some(CloseCode::Away));
     assert_eq!(told.recv().await.unwrap(), Some(CloseCode::Away));
     assert_eq!(front.counters.websockets_closed.get(), 1);

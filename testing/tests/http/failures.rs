@@ -128,6 +128,21 @@ async fn bad_requests_are_refused_before_they_reach_an_upstream() {
 }
 
 #[tokio::test]
+async fn a_request_body_that_stalls_is_a_408_and_not_the_upstreams_fault() {
+    for content_type in ["application/sdp", "video/mp4"] {
+        let mut setup = Setup::to(&[(Scheme::Http, echo_origin().await)]);
+        setup.limits.body_timeout = Duration::from_millis(50);
+        let front = setup.start();
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: {content_type}\r\nContent-Length: 9\r\n\r\nv=0"
+        );
+        let answer = front.raw(&request).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{content_type}: {answer}");
+        assert_eq!(front.count("upstream_broken"), 0);
+    }
+}
+
+#[tokio::test]
 async fn http_1_0_clients_are_served() {
     let front = Setup::to(&[(Scheme::Http, echo_origin().await)]).start();
     let answer = front.raw("GET /old HTTP/1.0\r\n\r\n").await;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub(crate) const SERVER_LEG: &str = "198.51.100.2";
 /// Records what it is told.
 pub(crate) struct MockCalls {
     keys: Arc<KeyRing>,
+    clock: AtomicU32,
     pub(crate) facts: Mutex<Vec<(u64, Fact)>>,
     pub(crate) refusals: Mutex<Vec<Refusal>>,
 }
@@ -71,7 +73,7 @@ impl Calls for MockCalls {
     }
 
     fn unix_now(&self) -> u32 {
-        1_800_000_000
+        self.clock.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -120,6 +122,7 @@ impl Setup {
         let upstreams = Arc::new(Upstreams::new(&self.groups).unwrap());
         let calls = Arc::new(MockCalls {
             keys: Arc::new(KeyRing::new([7; 32], &[])),
+            clock: AtomicU32::new(1_800_000_000),
             facts: Mutex::default(),
             refusals: Mutex::default(),
         });

@@ -99,6 +99,19 @@ async fn servers_of_a_group_take_turns() {
     assert_eq!(seen, "abab");
 }
 
+#[tokio::test]
+async fn a_server_with_a_name_is_found_and_its_addresses_are_known() {
+    let port = fixed_origin("text/plain", "named").await.port();
+    let mut setup = Setup::to(&[(Scheme::Http, ([127, 0, 0, 1], port).into())]);
+    setup.groups[0].servers[0].host = "localhost".into();
+    let upstreams = xrtc::upstream::Upstreams::new(&setup.groups).unwrap();
+    assert!(upstreams.addresses(0).is_empty());
+    upstreams.refresh().await;
+    assert!(upstreams.addresses(0).contains(&[127, 0, 0, 1].into()));
+    let front = setup.start();
+    assert_eq!(text(send(front.get("/")).await).await, "named");
+}
+
 /// Neither side of the proxy keeps what the other has not taken: of 128 MiB, only what sockets buffer is under way.
 #[tokio::test]
 async fn a_long_response_streams_without_being_kept() {

@@ -1,7 +1,11 @@
 //! WebSockets through the proxy.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::Response;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
@@ -96,6 +100,11 @@ async fn the_close_code_and_reason_pass_in_each_direction() {
     let (mut socket, _) = connect(&front, &[]).await.unwrap();
     socket.close(Some(bye.clone())).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), Message::Close(Some(bye.clone())));
+    assert_eq!(
+        socket.next().await.unwrap().unwrap(),
+        Message::Close(Some(bye.clone()))
+    );
+    assert!(socket.next().await.is_none());
 
     let from_server = bye.clone();
     let upstream = websocket_origin(move |mut socket| {
@@ -172,9 +181,49 @@ async fn a_burst_passes_in_order() {
     tokio::join!(sending, reporting, receiving);
 }
 
+/// A reader that is slow slows the writer down: only what sockets buffer is under way.
+#[tokio::test]
+async fn messages_are_not_kept_for_a_slow_reader() {
+    const MESSAGES: usize = 2048;
+    const SIZE: usize = 64 * 1024;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let upstream = websocket_origin(move |mut socket| {
+        let sent = counted.clone();
+        async move {
+            for _ in 0..MESSAGES {
+                socket.send(Message::binary(vec![0; SIZE])).await.unwrap();
+                sent.fetch_add(SIZE, Ordering::SeqCst);
+            }
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    })
+    .await;
+    let front = Setup::to(&[(Scheme::Ws, upstream)]).start();
+    let (mut socket, _) = connect(&front, &[]).await.unwrap();
+    let (mut received, mut most) = (0, 0);
+    while received < MESSAGES * SIZE {
+        received += socket.next().await.unwrap().unwrap().len();
+        most = most.max(sent.load(Ordering::SeqCst).saturating_sub(received));
+    }
+    assert!(most < 48 * 1024 * 1024, "{most} bytes were under way");
+}
+
+#[tokio::test]
+async fn broken_frames_end_with_the_code_for_it() {
+    let unmasked = (&[0x81, 2, b'h', b'i'][..], CloseCode::Protocol);
+    let no_utf8 = (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], CloseCode::Invalid);
+    for (frame, code) in [unmasked, no_utf8] {
+        let (front, mut told) = reporting_front().await;
+        let (mut socket, _) = connect(&front, &[]).await.unwrap();
+        socket.get_mut().write_all(frame).await.unwrap();
+        assert_eq!(close_code(socket.next().await), Some(code));
+        assert_eq!(close_code(told.recv().await.map(Ok)), Some(CloseCode::Away));
+    }
+}
+
 #[tokio::test]
 async fn frames_that_come_with_the_handshake_are_not_lost() {
-    use tokio::io::AsyncWriteExt as _;
     // Upstream: speaks at once, in the same segment as its handshake or not.
     let (tell, mut told) = mpsc::channel(4);
     let upstream = websocket_origin(move |mut socket| {
@@ -199,7 +248,6 @@ async fn frames_that_come_with_the_handshake_are_not_lost() {
     assert_eq!(told.recv().await.unwrap(), Message::text("hi"));
     let mut answer = Vec::new();
     while !answer.ends_with(b"welcome") {
-        use tokio::io::AsyncReadExt as _;
         assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
     }
     let frame = answer.split_off(answer.len() - "welcome".len() - 2);
