@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::errors::Problem;
 use super::model::{CandidateHost, ListenAddr, Scheme, Server};
-use super::scalars::{text, unexpected};
+use super::scalars::{name, text, unexpected};
 use super::tree::Node;
 
 /// RFC 1035 section 2.3.4.
@@ -123,36 +123,34 @@ pub(super) fn server_name(node: &Node) -> Result<Option<String>, Problem> {
 
 /// `scheme://host[:port][/path]`, taken apart.
 pub(super) struct Url<'n> {
-    pub(super) scheme: Scheme,
-    /// In lower case, without brackets.
-    pub(super) host: String,
-    /// The host as written.
-    pub(super) written_host: &'n str,
+    scheme: Scheme,
+    /// As written: the name of a group need not be one of a host.
+    pub(super) host: &'n str,
     pub(super) port: Option<u16>,
     /// Whether more follows than one slash.
     pub(super) has_path: bool,
 }
 
 impl Url<'_> {
-    /// The server that the URL names.
-    pub(super) fn server(self) -> Server {
-        let Self {
-            scheme, host, port, ..
-        } = self;
-        Server {
-            scheme,
+    /// The server that the URL names, if it has no path and its host can be one.
+    pub(super) fn server(&self) -> Option<Server> {
+        let port = self.port.unwrap_or_else(|| self.scheme.default_port());
+        let host = host(self.host).filter(|_| !self.has_path)?;
+        Some(Server {
+            scheme: self.scheme,
             host,
-            port: port.unwrap_or(scheme.default_port()),
-        }
+            port,
+        })
     }
 
     /// Whether this is a bare word, as names of groups are; a host is told from them by its port or a dot.
     pub(super) fn is_word(&self) -> bool {
-        self.port.is_none() && !self.written_host.contains(['.', '[']) && self.host != "localhost"
+        let known = self.host.eq_ignore_ascii_case("localhost");
+        self.port.is_none() && !known && !self.host.contains('.') && name(self.host).is_ok()
     }
 }
 
-/// A URL of an upstream. What may stand in its host position is a host name, an address, or a group's name.
+/// A URL of an upstream.
 pub(super) fn url<'n>(node: &'n Node, expected: &str) -> Result<Url<'n>, Problem> {
     split_url(text(node, expected)?).ok_or_else(|| unexpected(expected, node))
 }
@@ -165,7 +163,7 @@ fn split_url(written: &str) -> Option<Url<'_>> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     // A colon inside the brackets of IPv6 starts no port.
-    let (written_host, port) = match authority.rsplit_once(':') {
+    let (host, port) = match authority.rsplit_once(':') {
         Some((host, digits)) if !digits.ends_with(']') => {
             (host, Some(port(digits).filter(|port| *port > 0)?))
         }
@@ -173,8 +171,7 @@ fn split_url(written: &str) -> Option<Url<'_>> {
     };
     Some(Url {
         scheme,
-        host: host(written_host)?,
-        written_host,
+        host,
         port,
         has_path: !matches!(path, "" | "/"),
     })

@@ -152,6 +152,9 @@ pub enum Problem {
     /// A named file that is not there.
     #[error("no such file: {0}")]
     NoSuchFile(String),
+    /// The static files would include a secret.
+    #[error("everyone could download {0} from here; put it elsewhere")]
+    SecretInRoot(String),
     /// A certificate without its key, or a key without its certificate.
     #[error("`{given}` without `{missing}`")]
     HalfPair {
@@ -338,8 +341,9 @@ impl<'t> Lines<'t> {
         } else {
             column - LINE_WIDTH / 2
         };
-        let shown = line.chars().skip(start).take(LINE_WIDTH);
-        let text: String = shown
+        let mut rest = line.chars().skip(start);
+        let shown = rest.by_ref().take(LINE_WIDTH);
+        let mut text: String = shown
             .map(|c| {
                 if c.is_control() && c != '\t' {
                     '\u{fffd}'
@@ -348,16 +352,23 @@ impl<'t> Lines<'t> {
                 }
             })
             .collect();
-        let indent = text
+        let mut indent: String = text
             .chars()
             .take(column - start)
             .map(|c| if c == '\t' { '\t' } else { ' ' })
             .collect();
         let room = text.chars().count().saturating_sub(column - start);
+        if start > 0 {
+            text.insert(0, '…');
+            indent.insert(0, ' ');
+        }
+        if rest.next().is_some() {
+            text.push('…');
+        }
         SourceLine {
-            carets: mark.len.min(room).max(1),
             text,
             indent,
+            carets: mark.len.min(room).max(1),
         }
     }
 }

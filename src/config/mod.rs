@@ -55,7 +55,7 @@ pub fn parse(text: &str, base: &Path) -> Result<Config, Errors> {
 /// All mistakes of the file, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Errors> {
     let name = path.display().to_string();
-    let base = path.parent().unwrap_or(Path::new(""));
+    let base = path.parent().unwrap_or_else(|| Path::new(""));
     match read(path) {
         Ok(text) => parse_named(&text, base, &name),
         Err(problem) => Err(Errors::of_file(&name, problem)),

@@ -4,6 +4,7 @@
 //! ends it, since what follows would be guesswork.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
@@ -14,6 +15,8 @@ use super::tree::{Entry, Key, Node, Scalar, Value, short};
 const MAX_DEPTH: usize = 32;
 /// Values in all, counting each use of an alias.
 const MAX_NODES: usize = 50_000;
+/// The key that takes over the entries of other sections.
+const MERGE: &str = "<<";
 
 /// Reads the one document of `text`; `None`, with the reason noted, where there is none or it is not YAML.
 pub(super) fn read(text: &str, sink: &mut Sink) -> Option<Node> {
@@ -33,7 +36,7 @@ pub(super) fn read(text: &str, sink: &mut Sink) -> Option<Node> {
     for next in Parser::new_from_str_with_options(text, options) {
         let step = match next {
             Ok((event, span)) => builder.event(event, span),
-            Err(error) => Err((point(error.marker()), syntax(&error))),
+            Err(error) => Err(syntax(&error, text)),
         };
         if let Err((mark, problem)) = step {
             builder.sink.error(mark, problem);
@@ -55,17 +58,25 @@ fn point(marker: &Marker) -> Mark {
     }
 }
 
-fn syntax(error: &ScanError) -> Problem {
-    match error.kind() {
+fn syntax(error: &ScanError, text: &str) -> Fatal {
+    let mut mark = point(error.marker());
+    let problem = match error.kind() {
         ErrorKind::RecursionLimitExceeded => Problem::TooDeep { limit: MAX_DEPTH },
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInIndentation
         | ErrorKind::TabInPlainScalar
-        | ErrorKind::UnexpectedCharacter { character: '\t' } => Problem::Tab,
+        | ErrorKind::UnexpectedCharacter { character: '\t' } => {
+            // Some are told at the tab, some behind it.
+            let before = error.marker().byte_offset().and_then(|at| text.get(..at));
+            mark.column -=
+                usize::from(mark.column > 1 && before.is_some_and(|before| before.ends_with('\t')));
+            Problem::Tab
+        }
         kind => Problem::Syntax(kind.to_string()),
-    }
+    };
+    (mark, problem)
 }
 
 /// What ends the reading.
@@ -199,49 +210,43 @@ impl Builder<'_> {
     /// The entries of a section with `<<` resolved and every key once. An own key outdoes a merged one.
     fn merged(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
         let mut lines: HashMap<String, usize> = HashMap::new();
-        let mut own = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let Key { text, mark } = &entry.key;
-            match lines.get(text) {
-                Some(&first) => {
-                    let problem = Problem::DuplicateKey {
-                        key: short(text),
-                        first,
-                    };
-                    self.sink.error(*mark, problem);
-                }
-                None => {
-                    lines.insert(text.clone(), mark.line);
-                    own.push(entry);
-                }
-            }
-        }
-        if !lines.contains_key(MERGE) {
-            return own;
-        }
+        let own = self.unique(entries, &mut lines);
         let mut all = Vec::with_capacity(own.len());
         for entry in own {
             if entry.key.text != MERGE {
                 all.push(entry);
                 continue;
             }
-            let sources = match entry.value.value {
-                Value::List(sources) => sources,
-                Value::Section(_) => vec![entry.value],
-                Value::Null | Value::Scalar(_) => {
-                    let found = entry.value.describe();
-                    self.sink
-                        .error(entry.value.mark, Problem::MergeOfNothing { found });
-                    continue;
-                }
-            };
-            for source in sources {
-                self.merge(source, &mut lines, &mut all);
+            match entry.value.value {
+                Value::List(sources) => sources
+                    .into_iter()
+                    .for_each(|source| self.merge(source, &mut lines, &mut all)),
+                _ => self.merge(entry.value, &mut lines, &mut all),
             }
         }
         all
     }
 
+    /// The first entry of each key; the others are reported. `lines` gets the line of each.
+    fn unique(&mut self, mut entries: Vec<Entry>, lines: &mut HashMap<String, usize>) -> Vec<Entry> {
+        entries.retain(|Entry { key, .. }| match lines.entry(key.text.clone()) {
+            Slot::Vacant(slot) => {
+                slot.insert(key.mark.line);
+                true
+            }
+            Slot::Occupied(first) => {
+                let problem = Problem::DuplicateKey {
+                    key: short(&key.text),
+                    first: *first.get(),
+                };
+                self.sink.error(key.mark, problem);
+                false
+            }
+        });
+        entries
+    }
+
+    /// Adds the entries of a section whose keys are not taken.
     fn merge(&mut self, source: Node, taken: &mut HashMap<String, usize>, into: &mut Vec<Entry>) {
         let Value::Section(entries) = source.value else {
             let found = source.describe();
@@ -249,15 +254,13 @@ impl Builder<'_> {
             return;
         };
         for entry in entries {
-            if !taken.contains_key(&entry.key.text) {
-                taken.insert(entry.key.text.clone(), entry.key.mark.line);
+            if let Slot::Vacant(slot) = taken.entry(entry.key.text.clone()) {
+                slot.insert(entry.key.mark.line);
                 into.push(entry);
             }
         }
     }
 }
-
-const MERGE: &str = "<<";
 
 fn mark(span: &Span) -> Mark {
     let one_line = span.start.line() == span.end.line();

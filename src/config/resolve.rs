@@ -4,12 +4,13 @@
 //! stays empty.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ice::RouteId;
 
 use super::addresses::{listen, ports};
-use super::errors::{Problem, Sink};
+use super::errors::{Mark, Problem, Sink};
 use super::keys;
 use super::listeners::Listeners;
 use super::model::{Config, Global, ServiceKind};
@@ -42,6 +43,10 @@ pub(super) struct Walk<'a> {
     pub(super) sink: &'a mut Sink,
     pub(super) upstreams: Upstreams,
     pub(super) listeners: Listeners,
+    /// Each `root`, and where it stands.
+    pub(super) roots: Vec<(PathBuf, Mark)>,
+    /// Private keys and where the daemon keeps its own.
+    pub(super) secrets: Vec<PathBuf>,
     /// `service/tag` by id.
     ids: HashMap<RouteId, String>,
 }
@@ -60,6 +65,19 @@ impl Walk<'_> {
             );
         }
     }
+
+    /// Static files are for everyone: no `root` may contain a secret.
+    fn check_roots(&mut self) {
+        let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let secrets: Vec<PathBuf> = self.secrets.iter().map(real).collect();
+        for (root, mark) in &self.roots {
+            let root = real(root);
+            if let Some(secret) = secrets.iter().find(|secret| secret.starts_with(&root)) {
+                self.sink
+                    .error(*mark, Problem::SecretInRoot(secret.display().to_string()));
+            }
+        }
+    }
 }
 
 /// Resolves the whole file. What is wrong goes to the sink; then the result means nothing.
@@ -71,6 +89,8 @@ pub(super) fn config(root: &Node, base: &Path, sink: &mut Sink) -> Config {
         sink,
         upstreams: Upstreams::default(),
         listeners: Listeners::default(),
+        roots: Vec::new(),
+        secrets: Vec::new(),
         ids: HashMap::new(),
     };
     let mut listening = Vec::new();
@@ -85,6 +105,7 @@ pub(super) fn config(root: &Node, base: &Path, sink: &mut Sink) -> Config {
         .map(|(key, kind, section)| services::service(key, kind, section, &mut walk));
     let services = services.collect();
     let global = global(top, &mut walk);
+    walk.check_roots();
     let upstreams = walk.upstreams.into_groups();
     let mut warnings: Vec<String> = not_yet::warning(root).into_iter().collect();
     warnings.extend(sink.take_warnings());
@@ -148,10 +169,12 @@ fn global(top: Section<'_>, walk: &mut Walk<'_>) -> Global {
     let global = Global {
         state_dir: top.value("state_dir", sink, |node| path(node, walk.base)),
         drain_timeout: top
-            .value("drain_timeout", sink, |node| duration(node, true))
+            .value("drain_timeout", sink, |node| duration(node, Duration::ZERO))
             .unwrap_or(default.drain_timeout),
         token_lifetime: top
-            .value("token_lifetime", sink, |node| duration(node, false))
+            .value("token_lifetime", sink, |node| {
+                duration(node, Duration::from_secs(1))
+            })
             .unwrap_or(default.token_lifetime),
         upstream_ports: top.value("upstream_ports", sink, ports),
         media_threads: top.value("media_threads", sink, |node| integer(node, 1..=MAX_THREADS)),
@@ -167,5 +190,6 @@ fn global(top: Section<'_>, walk: &mut Walk<'_>) -> Global {
         walk.listeners
             .claim("tcp", addr, "`admin`".to_owned(), entry.value.mark, sink);
     }
+    walk.secrets.extend(global.state_dir.clone());
     global
 }

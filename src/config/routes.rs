@@ -21,9 +21,14 @@ pub(super) fn http(service: &Key, section: Section<'_>, walk: &mut Walk<'_>) -> 
     let default = Http::default();
     let sink = &mut *walk.sink;
     let mut wait = |key: &str, default: Duration| {
-        let zero = key.ends_with("flush_interval");
+        // No wait may be none, but flushing at once is a wish like others.
+        let least = if key.ends_with("flush_interval") {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(1)
+        };
         section
-            .value(key, sink, |node| duration(node, zero))
+            .value(key, sink, |node| duration(node, least))
             .unwrap_or(default)
     };
     let mut http = Http {
@@ -37,6 +42,9 @@ pub(super) fn http(service: &Key, section: Section<'_>, walk: &mut Walk<'_>) -> 
     };
     http.servername = section.value("servername", sink, server_name).flatten();
     http.root = root(section, walk.base, sink);
+    if let (Some(root), Some(entry)) = (&http.root, section.entry("root")) {
+        walk.roots.push((root.clone(), entry.mark()));
+    }
     http.max_conns = section
         .value("max_conns", sink, |node| integer(node, 1..=MAX_CONNS))
         .unwrap_or(http.max_conns);
@@ -95,11 +103,9 @@ fn route(service: &Key, Entry { key, value }: &Entry, walk: &mut Walk<'_>) -> Ro
 fn upstream(tag: &Key, section: Section<'_>, walk: &mut Walk<'_>) -> usize {
     let what = || format!("route `{}`", short(&tag.text));
     let entry = section.required("upstream", keys::ROUTE, walk.sink, what);
-    let Some(Entry { value, .. }) = entry else {
-        return 0;
-    };
-    let found = walk.upstreams.find(value, walk.sink);
-    walk.sink.check(value.mark, found).unwrap_or(0)
+    let Some(entry) = entry else { return 0 };
+    let found = walk.upstreams.find(&entry.value, walk.sink);
+    walk.sink.check(entry.mark(), found).unwrap_or(0)
 }
 
 /// A route that matches nothing is odd; one that matches all because it asks for nothing is a hole.

@@ -61,9 +61,8 @@ pub(super) fn integer(node: &Node, range: RangeInclusive<usize>) -> Result<usize
         .ok_or_else(|| unexpected(expected, node))
 }
 
-/// `300s`, `100ms`, `1h30m`, `.5s`, `2 days`: a number and a unit, repeated. From 1 ms (or 0, where `zero` allows it)
-/// to a year.
-pub(super) fn duration(node: &Node, zero: bool) -> Result<Duration, Problem> {
+/// `300s`, `100ms`, `1h30m`, `.5s`, `2 days`: a number and a unit, repeated. From `least` to a year.
+pub(super) fn duration(node: &Node, least: Duration) -> Result<Duration, Problem> {
     const EXPECTED: &str = "a duration with its unit, like `300s`, `100ms` or `1h30m`";
     let written = text(node, EXPECTED)?;
     let leading = if written.starts_with('.') { "0" } else { "" };
@@ -72,15 +71,10 @@ pub(super) fn duration(node: &Node, zero: bool) -> Result<Duration, Problem> {
         _ => humantime::parse_duration(&format!("{leading}{written}"))
             .map_err(|_| unexpected(EXPECTED, node))?,
     };
-    let least = if zero {
-        Duration::ZERO
-    } else {
-        Duration::from_millis(1)
-    };
     if (least..=MAX_DURATION).contains(&parsed) {
         return Ok(parsed);
     }
-    let least = if zero { "0s" } else { "1ms" };
+    let least = humantime::format_duration(least);
     Err(unexpected(format!("a duration from {least} to 366 days"), node))
 }
 

@@ -86,14 +86,8 @@ impl<'t> Section<'t> {
         sink: &mut Sink,
         parse: impl FnOnce(&Node) -> Result<T, Problem>,
     ) -> Option<T> {
-        let Entry { key, value } = self.entry(key)?;
-        // A value that is left out has no place of its own.
-        let mark = if matches!(value.value, Value::Null) {
-            key.mark
-        } else {
-            value.mark
-        };
-        sink.check(mark, parse(value))
+        let entry = self.entry(key)?;
+        sink.check(entry.mark(), parse(&entry.value))
     }
 
     /// The items of a list under a key; none, where the key is missing or its value left empty.

@@ -92,6 +92,7 @@ fn tls(kind: ServiceKind, net: Section<'_>, walk: &mut Walk<'_>) -> Option<TlsFi
         ),
         (Some(_), Some(_)) | (None, None) => {}
     }
+    walk.secrets.extend(key.clone());
     Some(TlsFiles { crt: crt?, key: key? })
 }
 

@@ -52,6 +52,17 @@ pub(super) struct Key {
     pub(super) mark: Mark,
 }
 
+impl Entry {
+    /// Where the value stands; one that is left out has no place but its key's.
+    pub(super) fn mark(&self) -> Mark {
+        if matches!(self.value.value, Value::Null) {
+            self.key.mark
+        } else {
+            self.value.mark
+        }
+    }
+}
+
 impl Node {
     /// A node without children.
     pub(super) fn leaf(mark: Mark, value: Value) -> Self {

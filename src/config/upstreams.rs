@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::addresses::{Url, network, url};
+use super::addresses::{network, url};
 use super::errors::{Problem, Sink};
 use super::keys;
 use super::model::{Balance, Server, UpstreamGroup};
@@ -51,8 +51,7 @@ impl Upstreams {
     pub(super) fn find(&mut self, node: &Node, sink: &Sink) -> Result<usize, Problem> {
         const EXPECTED: &str = "`http://GROUP`, or the URL of a server like `http://host:port`";
         let url = url(node, EXPECTED)?;
-        let name = url.written_host;
-        if let Some(&group) = self.index.get(name) {
+        if let Some(&group) = self.index.get(url.host) {
             let part = if url.port.is_some() {
                 Some("port")
             } else {
@@ -60,18 +59,17 @@ impl Upstreams {
             };
             return part.map_or(Ok(group), |part| {
                 Err(Problem::GroupUrl {
-                    name: short(name),
+                    name: short(url.host),
                     part,
                 })
             });
         }
         if url.is_word() {
-            return Err(self.unknown(&url, sink));
+            return Err(self.unknown(url.host, sink));
         }
-        if url.has_path {
-            return Err(unexpected(EXPECTED, node));
-        }
-        Ok(self.single(url.server()))
+        url.server()
+            .map(|server| self.single(server))
+            .ok_or_else(|| unexpected(EXPECTED, node))
     }
 
     /// All groups.
@@ -101,14 +99,14 @@ impl Upstreams {
         at
     }
 
-    fn unknown(&self, url: &Url<'_>, sink: &Sink) -> Problem {
-        let name = short(url.written_host);
+    fn unknown(&self, host: &str, sink: &Sink) -> Problem {
+        let name = short(host);
         // The index also holds URLs; no word is near one.
         let names = || self.index.keys().map(String::as_str);
         let near = if sink.is_full() {
             None
         } else {
-            nearest(url.written_host, names())
+            nearest(host, names())
         };
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
@@ -120,10 +118,7 @@ impl Upstreams {
 
 fn server(node: &Node) -> Result<Server, Problem> {
     const EXPECTED: &str = "a server like `http://host:port` (http, https, ws or wss; no path)";
-    let url = url(node, EXPECTED)?;
-    if url.has_path {
-        Err(unexpected(EXPECTED, node))
-    } else {
-        Ok(url.server())
-    }
+    url(node, EXPECTED)?
+        .server()
+        .ok_or_else(|| unexpected(EXPECTED, node))
 }

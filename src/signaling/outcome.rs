@@ -109,8 +109,12 @@ pub enum Refusal {
     NoBundle,
     /// RTCP on a port of its own (component 2, no `a=rtcp-mux`): one port cannot tell them apart.
     NoRtcpMux,
+    /// A server's ufrag for which no token is known: it came in a trickle, or without its password.
+    UnknownUfrag,
     /// JSON nested deeper than the scanner goes.
     TooDeep,
+    /// More media sections, lines or strings of interest than are looked at.
+    TooMany,
 }
 
 impl Refusal {
@@ -125,7 +129,9 @@ impl Refusal {
             Self::NoClientCandidate => "no_client_candidate",
             Self::NoBundle => "no_bundle",
             Self::NoRtcpMux => "no_rtcp_mux",
+            Self::UnknownUfrag => "unknown_ufrag",
             Self::TooDeep => "too_deep",
+            Self::TooMany => "too_many",
         }
     }
 }

@@ -53,7 +53,7 @@ fn tabs() {
 fn text_that_is_not_yaml() {
     let told = located("services: {a: [b}\n");
     assert!(
-        told.len() == 1 && told[0].starts_with("1:17 not YAML here: "),
+        told.len() == 1 && told[0].starts_with("1:15 not YAML here: "),
         "{told:?}"
     );
     let told = located("services:\n  a: b: c\n");
@@ -96,11 +96,11 @@ fn unknown_keys_name_the_nearest() {
     // Names of older versions of the format.
     assert_eq!(
         located(&udp.replace("enable_ice", "enable")),
-        ["4:22 unknown key `enable`; did you mean `enable_ice`?"]
+        ["4:23 unknown key `enable`; did you mean `enable_ice`?"]
     );
     assert_eq!(
         located(&udp.replace("enable_ice: true", "ips: []")),
-        ["4:22 unknown key `ips`; did you mean `candidate_ips`?"]
+        ["4:23 unknown key `ips`; did you mean `candidate_ips`?"]
     );
     assert_eq!(
         located(&udp.replace("proto", "prto")),
@@ -273,6 +273,30 @@ fn certificates() {
     assert!(located(&directory)[0].starts_with("7:21 no such file: "));
 }
 
+#[test]
+fn secrets_are_not_served() {
+    let text = "state_dir: src/state\nservices:\n  t:\n    proto: http\n    net: {addr: ':1', tls_crt_file: Cargo.toml, \
+                tls_key_file: Cargo.toml}\n    http: {root: ROOT}\n";
+    for (root, served) in [
+        (".", true),
+        ("src", true),
+        ("src/../src", true),
+        ("src/config", false),
+        ("sr", false),
+    ] {
+        match parse(&text.replace("ROOT", root), super::base()) {
+            Ok(_) => assert!(!served, "{root}"),
+            Err(errors) => {
+                let told: Vec<String> = errors.iter().map(|error| error.problem.to_string()).collect();
+                assert!(
+                    served && told.len() == 1 && told[0].starts_with("everyone could download "),
+                    "{root}: {told:?}"
+                );
+            }
+        }
+    }
+}
+
 /// A file with the upstream `janus-server`, and a route whose `upstream` is `url`.
 fn with_route(url: &str) -> String {
     format!(
@@ -283,6 +307,9 @@ fn with_route(url: &str) -> String {
 
 #[test]
 fn upstreams_of_routes() {
+    ok(&with_route("ws://janus-server/"));
+    ok(&with_route("http://localhost"));
+    ok(&with_route("http://group.1").replace("janus-server", "group.1"));
     assert_eq!(
         located(&with_route("http://janus-server:80")),
         ["10:21 `janus-server` is an upstream group: its URL takes no port"]
@@ -360,7 +387,7 @@ fn aliases() {
         "{told:?}"
     );
     assert_eq!(
-        located("services: &a {a: *a}\n")[0],
+        located("services: &a {a: *a}\n")[2],
         "1:18 an alias inside of what it stands for"
     );
 }
@@ -370,7 +397,7 @@ fn merges_need_sections() {
     let told = located("services:\n  u: {proto: udp, net: {addr: ':1', enable_ice: true}, <<: 5}\n");
     assert_eq!(
         told,
-        ["2:58 expected a section or a list of sections to merge, found `5`"]
+        ["2:60 expected a section or a list of sections to merge, found `5`"]
     );
 }
 

@@ -76,8 +76,8 @@ fn long_texts_of_one_kind_take_no_quadratic_time() {
 fn only_the_first_hundred_mistakes_are_told() {
     let text: String = (0..500).map(|n| format!("key{n}: 1\n")).collect();
     let told = refused(&text);
-    assert_eq!((told.iter().count(), told.count()), (100, 501));
-    assert!(told.to_string().ends_with("... and 401 more\n501 errors"));
+    assert_eq!((told.iter().count(), told.count()), (100, 500));
+    assert!(told.to_string().ends_with("... and 400 more\n500 errors"));
 }
 
 #[test]
@@ -92,19 +92,11 @@ fn what_is_shown_of_a_line_is_short_and_harmless() {
     let text = format!("services: \"\\u001b[2J{}\" # \u{7f}\u{1b}", "é".repeat(300));
     let told = refused(&text).to_string();
     assert!(told.chars().all(|c| c == '\n' || !c.is_control()), "{told:?}");
-    let wide = format!("{{{}x: 1}}", "services: {}, ".repeat(20));
+    let wide = format!("{{services: {{}},{}x: 1{}}}", " ".repeat(300), " ".repeat(300));
     let told = refused(&wide).to_string();
-    let line = told
-        .lines()
-        .find(|line| line.contains("x: 1"))
-        .expect("the end of the line is shown");
-    assert!(line.chars().count() < 130, "{line}");
-    let caret = told
-        .lines()
-        .skip_while(|shown| *shown != line)
-        .nth(1)
-        .expect("the caret's line");
-    assert_eq!(line.find("x: 1"), caret.find('^'), "{told}");
+    let shown: Vec<&str> = told.lines().skip(1).take(2).collect();
+    let line = format!(" 1 | …{}x: 1{}…", " ".repeat(60), " ".repeat(56));
+    assert_eq!(shown, [line, format!("   | {}^", " ".repeat(61))]);
 }
 
 proptest! {
@@ -120,7 +112,7 @@ proptest! {
     fn any_pieces_get_an_answer(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..60)) {
         let text = pieces.concat();
         if let Err(errors) = parse(&text, Path::new("")) {
-            let lines = text.split('\n').count();
+            let lines = text.split(['\n', '\r']).count();
             for error in errors.iter() {
                 prop_assert!(error.mark.line <= lines + 1, "{:?} of {lines}", error);
                 prop_assert_ne!(&error.problem, &Problem::Unreadable(String::new()));

@@ -74,7 +74,7 @@ fn durations_are_go_or_human_and_always_have_a_unit() {
     }
     assert_eq!(
         messages(&top("token_lifetime: 0s")),
-        ["expected a duration from 1ms to 366 days, found `0s`"]
+        ["expected a duration from 1s to 366 days, found `0s`"]
     );
     assert_eq!(
         messages(&top("drain_timeout: 2y")),

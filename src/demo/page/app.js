@@ -39,7 +39,7 @@ async function start() {
     listen(mine);
     setState("connecting");
     waiting = setTimeout(() => notify(unreachable()), PATIENCE);
-    await mine.start(source.stream);
+    await mine.start(source.stream, source.codec);
   } catch (error) {
     if (call === mine) fail(error.message);
   }
@@ -145,7 +145,7 @@ function update(latest) {
   write("data", ms(trips.last));
   write("echoes", trips.count.toLocaleString("en"));
   write("trip", ms(trips.last));
-  write("trip-sub", `min ${ms(trips.least)} · avg ${ms(trips.count ? trips.sum / trips.count : null)}`);
+  write("trip-sub", `min ${tenths(trips.least)} · avg ${tenths(trips.count ? trips.sum / trips.count : null)}`);
   write("picture", size(latest.width, latest.height));
   write("picture-sub", [fps(latest.framesPerSecond), latest.codecs.join(" + ")].filter(Boolean).join(" · ") || "no picture yet");
   write("frames", latest.framesDecoded.toLocaleString("en"));
@@ -222,7 +222,9 @@ function write(id, text) {
 }
 
 const round = (value) => (value < 10 ? Number(value.toFixed(1)) : Math.round(value));
-const ms = (value) => (value == null ? "–" : `${value < 100 ? value.toFixed(1) : Math.round(value)} ms`);
+// Chromium counts ICE round trips in whole milliseconds, Firefox everything: a 0 is less than one.
+const ms = (value) => (value == null ? "–" : value === 0 ? "< 1 ms" : `${tenths(value)} ms`);
+const tenths = (value) => (value == null ? "–" : value < 100 ? value.toFixed(1) : String(Math.round(value)));
 const fps = (value) => (value == null ? "" : `${Math.round(value)} fps`);
 const size = (width, height) => (width ? `${width}×${height}` : "–");
 const describe = (width, height, rate) => (width ? [size(width, height), fps(rate)].filter(Boolean).join(" · ") : "");

@@ -7,6 +7,8 @@ const PING_INTERVAL = 500;
 const READ_INTERVAL = 1000;
 /** Pings that may be unanswered; older ones are given up, so that a stalled call does not grow. */
 const PENDING_PINGS = 64;
+/** How long hanging up may take before the connection is closed all the same, in ms. */
+const FAREWELL = 1000;
 
 /** Sends `state`, `log`, `track` and `reading` events; each carries its value in `detail`. */
 export class Call extends EventTarget {
@@ -22,12 +24,14 @@ export class Call extends EventTarget {
   /** The candidates that the answer offered, for messages about a call that does not connect. */
   offered = [];
 
-  async start(stream) {
+  /** Calls with the tracks of `stream`; `codec` names the only video codec to offer, if any. */
+  async start(stream, codec) {
     const connection = this.#connection;
     connection.addEventListener("connectionstatechange", () => this.#tell("state", connection.connectionState));
     connection.addEventListener("iceconnectionstatechange", () => this.#tell("log", `ICE ${connection.iceConnectionState}`));
     connection.addEventListener("track", ({ track }) => this.#tell("track", track));
     for (const track of stream.getTracks()) connection.addTrack(track, stream);
+    if (codec) restrict(connection, codec);
     this.#openChannel();
     await connection.setLocalDescription(await connection.createOffer());
     this.#tell("log", "offer sent");
@@ -45,9 +49,12 @@ export class Call extends EventTarget {
   stop() {
     this.#closed = true;
     this.#timers.forEach(clearInterval);
-    this.#connection.close();
-    if (this.#resource) fetch(this.#resource, { method: "DELETE", keepalive: true }).catch(() => {});
+    const resource = this.#resource;
     this.#resource = null;
+    if (!resource) return this.#connection.close();
+    // The server first: it ends the call by itself once the connection closes, and then knows it no more.
+    const signal = AbortSignal.timeout(FAREWELL);
+    fetch(resource, { method: "DELETE", keepalive: true, signal }).catch(() => {}).finally(() => this.#connection.close());
   }
 
   async #post(offer) {
@@ -104,6 +111,16 @@ export class Call extends EventTarget {
 
   #tell(type, detail) {
     if (!this.#closed) this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** Offers no video codec but `name`, where the browser has it. The order of an offer binds no answerer. */
+function restrict(connection, name) {
+  const { codecs } = RTCRtpReceiver.getCapabilities("video");
+  const wanted = codecs.filter(({ mimeType }) => [`video/${name}`, "video/rtx"].includes(mimeType));
+  if (!wanted.some(({ mimeType }) => mimeType === `video/${name}`)) return;
+  for (const transceiver of connection.getTransceivers()) {
+    if (transceiver.sender.track?.kind === "video") transceiver.setCodecPreferences(wanted);
   }
 }
 

@@ -6,7 +6,12 @@ const HEIGHT = 540;
 const FRAMES_PER_SECOND = 30;
 const BARS = ["#d7dbe6", "#e3c53d", "#38c6d9", "#3fbf6b", "#c454d6", "#e2504f", "#4567e8"];
 
-/** Starts the pattern. `stop()` ends it and its tracks. */
+/**
+ * Starts the pattern. `stop()` ends it and its tracks.
+ *
+ * Chromium encodes a canvas in full-range colours. It says so in the H.264 bitstream, but for VP8 only in an RTP
+ * header extension that str0m does not carry: the echo would come back with more contrast than the original.
+ */
 export function testPattern() {
   const canvas = document.createElement("canvas");
   canvas.width = WIDTH;
@@ -22,6 +27,7 @@ export function testPattern() {
   if (tone) stream.addTrack(tone.track);
   return {
     stream,
+    codec: "H264",
     stop() {
       clearInterval(timer);
       tone?.close();

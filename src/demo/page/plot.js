@@ -1,7 +1,7 @@
 // A line plot of the last minute on a canvas. Two series, the colours from the style sheet.
 
 const SPAN = 60_000;
-const MARGIN = { top: 8, right: 4, bottom: 20, left: 46 };
+const MARGIN = { top: 8, right: 4, bottom: 20, left: 60 };
 
 /** `unit(value)` writes a value of the vertical axis; `least` is the smallest span that the axis shows. */
 export class Plot {
@@ -47,7 +47,7 @@ export class Plot {
       const points = this.#samples
         .filter(({ values }) => values[series] != null)
         .map(({ time, values }) => [area.x + area.w * (1 - (now - time) / SPAN), area.y + area.h * (1 - values[series] / top)]);
-      drawLine(context, style.getPropertyValue(name), points, area);
+      drawLine(context, style.getPropertyValue(name).trim(), points, area);
     });
   }
 
@@ -96,12 +96,11 @@ function drawLine(context, colour, points, area) {
   fill.lineTo(points.at(-1)[0], area.y + area.h);
   fill.lineTo(points[0][0], area.y + area.h);
   const shade = context.createLinearGradient(0, area.y, 0, area.y + area.h);
-  shade.addColorStop(0, colour);
-  shade.addColorStop(1, "transparent");
-  context.globalAlpha = 0.16;
+  // The colours are #rrggbb. Not `transparent`: that is black, and some browsers fade through grey.
+  shade.addColorStop(0, `${colour}30`);
+  shade.addColorStop(1, `${colour}00`);
   context.fillStyle = shade;
   context.fill(fill);
-  context.globalAlpha = 1;
   context.strokeStyle = colour;
   context.lineWidth = 2;
   context.lineJoin = "round";

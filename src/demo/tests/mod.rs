@@ -83,6 +83,33 @@ async fn two_calls_on_one_socket_do_not_mix() {
 }
 
 #[tokio::test]
+async fn junk_on_the_socket_ends_nothing() {
+    let demo = demo().await;
+    let mut client = Client::call(&demo).await;
+    let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    // Nothing, a lone byte, STUN cut short, a check without USERNAME, DTLS and RTP of no call, a jumbo.
+    let check = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+    for junk in [
+        &[][..],
+        &[0],
+        &check[..9],
+        &check,
+        &[22; 60],
+        &[0x80; 60],
+        &[1; 9000],
+    ] {
+        stranger.send_to(junk, demo.ice_addr()).await.unwrap();
+    }
+    client
+        .until(PATIENCE, |event, _| matches!(event, Event::Connected))
+        .await;
+    assert_eq!(
+        stranger.try_recv(&mut [0; 64]).unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
+}
+
+#[tokio::test]
 async fn delete_ends_the_call_for_the_peer_too() {
     let demo = demo().await;
     let mut client = Client::call(&demo).await;
