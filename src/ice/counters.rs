@@ -111,7 +111,7 @@ impl Default for Counters {
 
 impl Counters {
     /// Counts one drop.
-    pub fn drop(&self, reason: DropReason) {
+    pub fn dropped(&self, reason: DropReason) {
         self.drops[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 

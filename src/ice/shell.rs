@@ -1,6 +1,5 @@
 //! The boundary between the pure core and the world: time in, packets out.
 
-use super::counters::DropReason;
 use super::path::{ClientPath, ServerPath, SocketId};
 
 /// The moment at which something happens, as told by the caller (read once per batch of packets).
@@ -25,8 +24,6 @@ pub trait Shell<'b> {
     fn send_to_server(&mut self, to: &ServerPath, packet: &[u8]);
     /// Opens one more server-leg socket of the given family on this shard, if the pool may still grow.
     fn open_server_socket(&mut self, ipv6: bool) -> Option<SocketId>;
-    /// Says that a packet was dropped, and why.
-    fn dropped(&mut self, reason: DropReason);
     /// 64 random bits.
     fn random(&mut self) -> u64;
 }

@@ -1,20 +1,23 @@
-//! The I/O half of the media plane: sockets, batches of packets, one thread per core, and the handle by which the
+//! The media plane: the calls, the sockets, batches of packets, one thread per core, and the handle by which the
 //! rest of the daemon reaches them.
 //!
 //! [`Media::start`] binds the listeners and the server-leg sockets and gives every shard a [`Multiplexer`], which
 //! decides where packets go. A shard reads a batch, lets the multiplexer look at each packet, and sends what came
 //! out of it grouped by destination. On that way a packet is not copied, takes no lock and allocates nothing.
 //!
-//! It does not know what the packets mean: that is the multiplexer's business. It carries UDP only.
+//! [`mux::Mux`] is the multiplexer, over the tables of [`shared`] that all shards and the control plane see.
 
 mod batch;
 mod clock;
+pub mod direct;
 mod entropy;
 mod handle;
+pub mod mux;
 mod outlet;
 mod pool;
 mod route;
 mod shard;
+pub mod shared;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,3 @@
-//! The test lab.
+//! The test lab of xrtc: what its end-to-end tests are made of. Not part of the daemon.
+
+pub mod lab;

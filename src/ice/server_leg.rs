@@ -1,0 +1,395 @@
+//! The server leg: xrtc as a full ICE agent towards a WebRTC server (RFC 8445), sans IO.
+//!
+//! One component, no gathering, few remote addresses; all paths leave from sockets that the caller chose. It checks,
+//! answers, nominates (or waits for the server's nomination), keeps consent fresh (RFC 7675) and says when it has
+//! failed.
+//!
+//! Why not a general agent: three needs of a proxy that carries calls over its own restarts do not fit one. PRIORITY
+//! must be a strictly growing function of the token's age with 24 bits of resolution (libnice keeps sending to the
+//! old port otherwise), transaction ids must come from the caller so that a failure can be repeated from its seed,
+//! and an idle leg must cost hundreds of bytes.
+
+use std::net::SocketAddr;
+
+use crate::wire::stun::{Authenticated, Class, IntegrityKey, Message, Role, TransactionId, Writer};
+
+use super::counters::DropReason;
+use super::credentials::Credentials;
+use super::path::ServerPath;
+use super::token::Claims;
+
+/// A leg without a valid answer for this long has failed (RFC 7675 section 5.1: 30 s).
+pub const CONSENT_TIMEOUT: u64 = 30_000;
+/// No more pairs than these per call: sealed and trickled candidates, and what the server sends from.
+pub const MAX_PAIRS: usize = 16;
+
+const FIRST_INTERVAL: u64 = 100;
+const MAX_INTERVAL: u64 = 1_600;
+/// Checks on the selected pair come at most this far apart: ex_ice gives up after 8 s of silence.
+const KEEPALIVE: u64 = 3_200;
+const KEEPALIVE_JITTER: u64 = 800;
+/// After this long without an answer on the selected pair every pair is checked again.
+const DOUBT: u64 = 5_000;
+/// A pair beside the selected one is given up after this many unanswered checks (about 6 s).
+const TRIES: u32 = 8;
+/// Answers may come to any of the last few requests of a pair.
+const OUTSTANDING: usize = 8;
+/// The peer-reflexive type preference of RFC 8445 section 5.1.2.1; lower than any server's host candidates, so that
+/// our part decides a pair's priority.
+const TYPE_PREFERENCE: u32 = 110 << 24;
+/// Room for the longest check: header, USERNAME of two long ufrags, the fixed attributes.
+const MAX_CHECK: usize = 640;
+
+/// What the leg has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegState {
+    /// No pair has answered yet.
+    Checking,
+    /// Data may flow on the selected path.
+    Connected,
+    /// Nothing answers; the call is over.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Pair {
+    path: ServerPath,
+    requests: [Option<TransactionId>; OUTSTANDING],
+    sent: u32,
+    due: u64,
+    succeeded: bool,
+    /// Controlled: the server has nominated it.
+    nominated: bool,
+}
+
+/// The agent of one call.
+#[derive(Debug)]
+pub struct ServerLeg {
+    username: String,
+    local_key: IntegrityKey,
+    remote_key: IntegrityKey,
+    controlling: bool,
+    tie_breaker: u64,
+    priority: u32,
+    pairs: Vec<Pair>,
+    selected: Option<usize>,
+    last_answer: u64,
+    state: LegState,
+}
+
+/// Where the leg's own packets go.
+pub trait Outbox {
+    /// Sends one packet.
+    fn send(&mut self, to: &ServerPath, packet: &[u8]);
+    /// 64 random bits.
+    fn random(&mut self) -> u64;
+}
+
+impl ServerLeg {
+    /// A leg to the server that `claims` names, with `local` as our credentials. `mono` and `unix` are milliseconds.
+    #[must_use]
+    pub fn new(claims: &Claims, local: &Credentials, mono: u64, unix: u64, tie_breaker: u64) -> Self {
+        Self {
+            username: format!("{}:{}", claims.ufrag, local.ufrag),
+            local_key: IntegrityKey::new(&local.pwd),
+            remote_key: IntegrityKey::new(&claims.pwd),
+            // Only a full server that made the offer controls (RFC 8445 section 6.1.1).
+            controlling: !claims.server_offers || claims.server_lite,
+            tie_breaker,
+            priority: priority(unix, claims.minted_at),
+            pairs: Vec::new(),
+            selected: None,
+            last_answer: mono,
+            state: LegState::Checking,
+        }
+    }
+
+    /// What has been reached.
+    #[must_use]
+    pub fn state(&self) -> LegState {
+        self.state
+    }
+
+    /// Where data for the server goes: the nominated path, before that any that answered.
+    #[must_use]
+    pub fn selected(&self) -> Option<ServerPath> {
+        self.selected.map(|at| self.pairs[at].path)
+    }
+
+    /// Whether a path to this address is known already.
+    #[must_use]
+    pub fn knows(&self, remote: SocketAddr) -> bool {
+        self.pairs.iter().any(|pair| pair.path.remote == remote)
+    }
+
+    /// Every path that was added; all are reserved for this call.
+    pub fn paths(&self) -> impl Iterator<Item = ServerPath> + '_ {
+        self.pairs.iter().map(|pair| pair.path)
+    }
+
+    /// Adds a path to be checked from now on. `false` if it is known or there are [`MAX_PAIRS`].
+    pub fn add_path(&mut self, path: ServerPath, mono: u64) -> bool {
+        if self.pairs.len() >= MAX_PAIRS || self.pairs.iter().any(|pair| pair.path == path) {
+            return false;
+        }
+        self.pairs.push(Pair {
+            path,
+            requests: [None; OUTSTANDING],
+            sent: 0,
+            due: mono,
+            succeeded: false,
+            nominated: false,
+        });
+        true
+    }
+
+    /// Sends what is due and notices the end of consent.
+    pub fn poll(&mut self, mono: u64, out: &mut impl Outbox) {
+        if self.state == LegState::Failed {
+            return;
+        }
+        if mono.saturating_sub(self.last_answer) >= CONSENT_TIMEOUT {
+            self.state = LegState::Failed;
+            self.selected = None;
+            return;
+        }
+        self.doubt(mono);
+        for at in 0..self.pairs.len() {
+            if self.is_due(at, mono) {
+                self.check(at, mono, out);
+            }
+        }
+    }
+
+    /// The next moment at which [`ServerLeg::poll`] has something to do; `None` once failed.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        if self.state == LegState::Failed {
+            return None;
+        }
+        let due = (0..self.pairs.len())
+            .filter(|&at| self.is_checked(at))
+            .map(|at| self.pairs[at].due)
+            .min();
+        let end = self.last_answer + CONSENT_TIMEOUT;
+        Some(due.map_or(end, |due| due.min(end)))
+    }
+
+    /// Whether a request verifies with our password.
+    #[must_use]
+    pub fn authenticates(&self, message: &Message<'_>) -> bool {
+        message.authenticate(&self.local_key).is_some()
+    }
+
+    /// Answers a request of the server. The caller has routed it here by its USERNAME and made sure that `from` may
+    /// be sent to.
+    ///
+    /// # Errors
+    /// The reason for which it was dropped, without an answer.
+    pub fn handle_request(
+        &mut self,
+        mono: u64,
+        from: ServerPath,
+        message: &Message<'_>,
+        out: &mut impl Outbox,
+    ) -> Result<(), DropReason> {
+        let request = message
+            .authenticate(&self.local_key)
+            .ok_or(DropReason::StunIntegrity)?;
+        if self.state == LegState::Failed {
+            return Err(DropReason::ServerLegFailed);
+        }
+        if self.resolve_conflict(&request) == Conflict::Refuse {
+            self.answer(&request, from, Some(487), out);
+            return Ok(());
+        }
+        self.answer(&request, from, None, out);
+        self.add_path(from, mono);
+        let Some(at) = self.pairs.iter().position(|pair| pair.path == from) else {
+            return Ok(());
+        };
+        let nominates = !self.controlling && request.use_candidate();
+        let pair = &mut self.pairs[at];
+        pair.nominated |= nominates;
+        if !pair.succeeded {
+            // A triggered check (RFC 8445 section 7.3.1.4).
+            pair.sent = 0;
+            pair.due = mono;
+        } else if nominates {
+            self.selected = Some(at);
+        }
+        self.poll(mono, out);
+        Ok(())
+    }
+
+    /// Takes a response of the server.
+    ///
+    /// # Errors
+    /// The reason for which it was dropped.
+    pub fn handle_response(
+        &mut self,
+        mono: u64,
+        from: ServerPath,
+        message: &Message<'_>,
+        out: &mut impl Outbox,
+    ) -> Result<(), DropReason> {
+        // Symmetry (RFC 8445 section 7.2.5.2.1): an answer counts only on the path of its request.
+        let at = self
+            .pairs
+            .iter()
+            .position(|pair| pair.path == from && pair.requests.contains(&Some(message.transaction())))
+            .ok_or(DropReason::StunUnsolicited)?;
+        let response = message
+            .authenticate(&self.remote_key)
+            .ok_or(DropReason::StunIntegrity)?;
+        let pair = &mut self.pairs[at];
+        for request in &mut pair.requests {
+            request.take_if(|id| *id == response.transaction());
+        }
+        match response.class() {
+            Class::Success => self.succeeded(at, mono, out),
+            Class::Error if response.error_code() == Some(487) => {
+                self.controlling = !self.controlling;
+                pair.due = mono;
+            }
+            // libnice says 400 and 401 while it waits for credentials: not the end of a pair.
+            Class::Error => {}
+            Class::Request | Class::Indication => return Err(DropReason::StunUnsupported),
+        }
+        self.poll(mono, out);
+        Ok(())
+    }
+
+    fn succeeded(&mut self, at: usize, mono: u64, out: &mut impl Outbox) {
+        self.last_answer = mono;
+        self.state = LegState::Connected;
+        let jitter = out.random() % KEEPALIVE_JITTER;
+        let pair = &mut self.pairs[at];
+        let first = !std::mem::replace(&mut pair.succeeded, true);
+        pair.sent = 0;
+        pair.due = mono + KEEPALIVE + jitter;
+        let take = match self.selected {
+            None => true,
+            Some(now) => {
+                now != at && (pair.nominated && !self.pairs[now].nominated || !self.pairs[now].succeeded)
+            }
+        };
+        if take {
+            self.selected = Some(at);
+        }
+        if first && self.selected == Some(at) && self.controlling {
+            // Regular nomination (RFC 8445 section 8.1.1): the same pair once more, with USE-CANDIDATE.
+            self.pairs[at].due = mono;
+        }
+    }
+
+    /// A selected pair that has been silent is no longer trusted alone: all pairs are tried again.
+    fn doubt(&mut self, mono: u64) {
+        let Some(at) = self.selected else { return };
+        if mono.saturating_sub(self.last_answer) < DOUBT || !self.pairs[at].succeeded {
+            return;
+        }
+        for pair in &mut self.pairs {
+            pair.succeeded = false;
+            pair.sent = 0;
+            pair.due = pair.due.min(mono);
+        }
+    }
+
+    /// Once a pair is selected the others rest, after a few tries.
+    fn is_checked(&self, at: usize) -> bool {
+        let pair = &self.pairs[at];
+        self.selected
+            .is_none_or(|selected| selected == at || !pair.succeeded && pair.sent < TRIES)
+    }
+
+    fn is_due(&self, at: usize, mono: u64) -> bool {
+        self.is_checked(at) && self.pairs[at].due <= mono
+    }
+
+    fn check(&mut self, at: usize, mono: u64, out: &mut impl Outbox) {
+        let transaction = transaction(out);
+        let nominate = self.controlling && self.selected == Some(at);
+        let mut buf = [0; MAX_CHECK];
+        let mut writer = Writer::new(&mut buf, Class::Request, transaction);
+        writer.username(&self.username);
+        writer.priority(self.priority);
+        writer.role(self.role());
+        if nominate {
+            writer.use_candidate();
+        }
+        let pair = &mut self.pairs[at];
+        // An answered pair's next check is due a keep-alive later; an unanswered one is retried ever more slowly.
+        pair.due = mono + (FIRST_INTERVAL << pair.sent.min(4)).min(MAX_INTERVAL);
+        pair.requests[pair.sent as usize % OUTSTANDING] = Some(transaction);
+        pair.sent += 1;
+        if let Ok(len) = writer.finish(&self.remote_key) {
+            out.send(&pair.path, &buf[..len]);
+        }
+    }
+
+    fn role(&self) -> Role {
+        if self.controlling {
+            Role::Controlling(self.tie_breaker)
+        } else {
+            Role::Controlled(self.tie_breaker)
+        }
+    }
+
+    /// RFC 8445 section 7.3.1.1.
+    fn resolve_conflict(&mut self, request: &Authenticated<'_>) -> Conflict {
+        match request.role() {
+            Some(Role::Controlling(theirs)) if self.controlling => {
+                if self.tie_breaker >= theirs {
+                    return Conflict::Refuse;
+                }
+                self.controlling = false;
+            }
+            Some(Role::Controlled(theirs)) if !self.controlling => {
+                if self.tie_breaker < theirs {
+                    return Conflict::Refuse;
+                }
+                self.controlling = true;
+            }
+            Some(Role::Controlling(_) | Role::Controlled(_)) | None => {}
+        }
+        Conflict::None
+    }
+
+    fn answer(&self, request: &Authenticated<'_>, to: ServerPath, error: Option<u16>, out: &mut impl Outbox) {
+        let mut buf = [0; MAX_CHECK];
+        let class = if error.is_some() {
+            Class::Error
+        } else {
+            Class::Success
+        };
+        let mut writer = Writer::new(&mut buf, class, request.transaction());
+        match error {
+            Some(code) => writer.error_code(code, "Role Conflict"),
+            None => writer.xor_mapped_address(to.remote),
+        };
+        if let Ok(len) = writer.finish(&self.local_key) {
+            out.send(&to, &buf[..len]);
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Conflict {
+    None,
+    Refuse,
+}
+
+/// The PRIORITY of every check of a leg: it grows with the token's age in tenths of a second, so that a leg that is
+/// established anew always outbids the one before it, wherever that one ran. 24 bits last for 19 days.
+fn priority(unix: u64, minted_at: u32) -> u32 {
+    let age = unix.saturating_sub(u64::from(minted_at) * 1_000) / 100;
+    TYPE_PREFERENCE | u32::try_from(age).unwrap_or(u32::MAX).min(0x00ff_ffff)
+}
+
+fn transaction(out: &mut impl Outbox) -> TransactionId {
+    let mut id = [0; 12];
+    id[..8].copy_from_slice(&out.random().to_be_bytes());
+    id[8..].copy_from_slice(&out.random().to_be_bytes()[..4]);
+    TransactionId(id)
+}

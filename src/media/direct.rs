@@ -1,0 +1,196 @@
+//! Icedirect calls: ICE passes through, and xrtc is one more NAT on the way.
+//!
+//! A [`DirectCall`] is what the server's SDP told. A [`DirectFlow`] is one client tuple of it, with server-leg pairs of
+//! its own, so that every check and its answer take the same way (RFC 8445 section 7.2.5.2.1). A tuple is admitted by a
+//! request that verifies with the server's password. This state is local to the node: a restart ends such calls.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+
+use crate::ice::client_leg::CONSENT;
+use crate::ice::{ClientPath, RouteId, ServerCandidate, ServerPath, Transport};
+use crate::wire::stun::IntegrityKey;
+
+use super::shared::DIRECT_LIFETIME;
+
+/// No more server addresses than these are tried for one tuple.
+pub const MAX_PATHS: usize = 4;
+/// A chosen path that has been silent for this long is one among the others again. Milliseconds.
+const SILENCE: u64 = 10_000;
+
+/// An icedirect call, by the server's credentials.
+#[derive(Debug)]
+pub struct DirectCall {
+    /// The route.
+    pub route: RouteId,
+    /// The server's ufrag.
+    pub ufrag: Box<str>,
+    /// The server's password, ready to verify.
+    pub key: IntegrityKey,
+    pwd: Box<str>,
+    candidates: Mutex<Vec<ServerCandidate>>,
+    last_used: AtomicU64,
+}
+
+impl DirectCall {
+    /// A call whose server has these credentials and addresses.
+    #[must_use]
+    pub fn new(route: RouteId, ufrag: &str, pwd: &str, candidates: Vec<ServerCandidate>, mono: u64) -> Self {
+        Self {
+            route,
+            ufrag: ufrag.into(),
+            key: IntegrityKey::new(pwd),
+            pwd: pwd.into(),
+            candidates: Mutex::new(candidates),
+            last_used: mono.into(),
+        }
+    }
+
+    /// Whether it is the same call.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.route == other.route && self.ufrag == other.ufrag && self.pwd == other.pwd
+    }
+
+    /// Takes over what a newer description of the same call says.
+    pub fn renew(&self, newer: &Self) {
+        self.last_used
+            .fetch_max(newer.last_used.load(Ordering::Relaxed), Ordering::Relaxed);
+        for candidate in newer.candidates() {
+            self.add_candidate(candidate);
+        }
+    }
+
+    /// One more address of the server.
+    pub fn add_candidate(&self, candidate: ServerCandidate) {
+        let mut candidates = self.lock();
+        if candidates.len() < 2 * MAX_PATHS && !candidates.contains(&candidate) {
+            candidates.push(candidate);
+        }
+    }
+
+    /// The server's addresses, best first.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<ServerCandidate> {
+        self.lock().clone()
+    }
+
+    /// Addresses on UDP, as many as are tried.
+    #[must_use]
+    pub fn udp_candidates(&self) -> Vec<ServerCandidate> {
+        let mut candidates = self.candidates();
+        candidates.retain(|candidate| candidate.transport == Transport::Udp);
+        candidates.truncate(MAX_PATHS);
+        candidates
+    }
+
+    /// Notes that a tuple of it is alive.
+    pub fn used(&self, mono: u64) {
+        self.last_used.store(mono, Ordering::Relaxed);
+    }
+
+    /// Whether no tuple of it has been alive for long.
+    #[must_use]
+    pub fn is_stale(&self, mono: u64) -> bool {
+        mono.saturating_sub(self.last_used.load(Ordering::Relaxed)) >= DIRECT_LIFETIME
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ServerCandidate>> {
+        self.candidates
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// One client tuple of an icedirect call.
+#[derive(Debug)]
+pub struct DirectFlow {
+    /// The call.
+    pub call: Arc<DirectCall>,
+    /// The client.
+    pub client: ClientPath,
+    /// Sealed in USERNAME: the client's ufrag.
+    pub client_ufrag: Box<str>,
+    paths: Mutex<Vec<ServerPath>>,
+    chosen: ArcSwapOption<ServerPath>,
+    last_check: AtomicU64,
+    last_from_server: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl DirectFlow {
+    /// A flow that has just been admitted.
+    #[must_use]
+    pub fn new(call: Arc<DirectCall>, client: ClientPath, client_ufrag: &str, mono: u64) -> Self {
+        Self {
+            call,
+            client,
+            client_ufrag: client_ufrag.into(),
+            paths: Mutex::default(),
+            chosen: ArcSwapOption::empty(),
+            last_check: mono.into(),
+            last_from_server: mono.into(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// One more way to the server.
+    pub fn add_path(&self, path: ServerPath) {
+        self.lock().push(path);
+    }
+
+    /// Every way to the server.
+    #[must_use]
+    pub fn paths(&self) -> Vec<ServerPath> {
+        self.lock().clone()
+    }
+
+    /// The way that the server has answered on.
+    #[must_use]
+    pub fn chosen(&self) -> Option<ServerPath> {
+        self.chosen.load().as_deref().copied()
+    }
+
+    /// Notes an authenticated check of the client.
+    pub fn checked(&self, mono: u64) {
+        self.last_check.store(mono, Ordering::Relaxed);
+        self.call.used(mono);
+        if mono.saturating_sub(self.last_from_server.load(Ordering::Relaxed)) >= SILENCE {
+            self.chosen.store(None);
+        }
+    }
+
+    /// Notes a packet of the server, and keeps to the way it came if it is one that was answered.
+    pub fn heard(&self, path: ServerPath, answered: bool, mono: u64) {
+        self.last_from_server.store(mono, Ordering::Relaxed);
+        if answered && self.chosen.load().is_none() {
+            self.chosen.store(Some(Arc::new(path)));
+        }
+    }
+
+    /// Whether the client's last good check is recent enough.
+    #[must_use]
+    pub fn has_consent(&self, mono: u64) -> bool {
+        mono.saturating_sub(self.last_check.load(Ordering::Relaxed)) < CONSENT
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Ends it. `true` the first time.
+    pub fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ServerPath>> {
+        self.paths
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,268 @@
+//! Packets from clients, and how a call begins.
+
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwapOption;
+
+use crate::ice::{
+    Claims, ClientPath, Counter, DropReason, Mode, Now, RoutePolicy, Session, Shell, Transport,
+};
+use crate::media::shared::Call;
+use crate::wire::demux::{Datagram, classify};
+use crate::wire::stun::{Authenticated, Class, Fingerprint, IntegrityKey, Message};
+
+use super::{ClientPeer, Mux};
+
+/// Room for any answer: header, XOR-MAPPED-ADDRESS or a reason, integrity, fingerprint.
+const MAX_ANSWER: usize = 128;
+/// A token may come from a node whose clock is ahead by this much, in seconds.
+const CLOCK_SKEW: u64 = 60;
+
+impl Mux {
+    /// Takes a packet from a client.
+    pub fn handle_client<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) {
+        let taken = match classify(packet) {
+            Datagram::Dtls | Datagram::Rtp => self.client_data(now, from, packet, shell),
+            Datagram::Stun => self.client_stun(now, from, packet, shell),
+            Datagram::Other => Err(DropReason::NotIce),
+        };
+        if let Err(reason) = taken {
+            self.counters.dropped(reason);
+        }
+    }
+
+    fn client_data<'b>(
+        &self,
+        now: Now,
+        from: ClientPath,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) -> Result<(), DropReason> {
+        match self.clients.get(&from) {
+            Some(ClientPeer::Hijack(call, tuple)) if !call.is_closed() => {
+                if !tuple.has_consent(now.mono) {
+                    return Err(DropReason::ConsentExpired);
+                }
+                tuple.saw_media(now.mono);
+                self.point_downlink(call, tuple);
+                match call.uplink.load().as_deref() {
+                    Some(path) => shell.forward_to_server(path, packet),
+                    None => call.lock().hold_for_server(packet)?,
+                }
+                Ok(())
+            }
+            Some(ClientPeer::Direct(flow)) if !flow.is_closed() => {
+                Self::direct_data(now, flow, packet, shell)
+            }
+            Some(_) | None => Err(DropReason::UnknownTuple),
+        }
+    }
+
+    fn client_stun<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) -> Result<(), DropReason> {
+        let message = Message::parse(packet).map_err(|_| DropReason::StunMalformed)?;
+        if message.fingerprint() == Fingerprint::Invalid {
+            return Err(DropReason::StunFingerprint);
+        }
+        if message.class() != Class::Request || !message.is_binding() {
+            return self.client_other_stun(now, from, &message, shell);
+        }
+        if message.unknown_required() {
+            return Err(DropReason::StunUnsupported);
+        }
+        let (server_part, client_part) = message.username_parts().ok_or(DropReason::StunUsername)?;
+        // A name may be known in more than one way (an upstream can choose its ufrag as it likes), so a request
+        // belongs to the first of them whose key it verifies with.
+        if let Some(call) = self.shared.call(server_part, client_part) {
+            let key = call.lock().client_key().clone();
+            if let Some(check) = message.authenticate(&key) {
+                return self.take_check(now, from, &call, &check, shell);
+            }
+        }
+        for call in self.shared.direct_calls(server_part) {
+            if message.authenticate(&call.key).is_some() {
+                return self.take_direct_check(now, from, &call, client_part, packet, shell);
+            }
+        }
+        let claims = self
+            .shared
+            .keys
+            .load()
+            .open(server_part)
+            .map_err(|_| DropReason::TokenForged)?;
+        let policy = self.judge(&claims, now)?;
+        let key = IntegrityKey::new(&self.shared.keys.load().client_facing_pwd(server_part));
+        let check = message.authenticate(&key).ok_or(DropReason::StunIntegrity)?;
+        let call = self.begin(now, (server_part, client_part), &claims, &policy, key, shell)?;
+        self.take_check(now, from, &call, &check, shell)
+    }
+
+    /// STUN that only passes through: answers of an icedirect client, and libwebrtc's GOOG_PING.
+    fn client_other_stun<'b>(
+        &self,
+        now: Now,
+        from: ClientPath,
+        message: &Message<'b>,
+        shell: &mut impl Shell<'b>,
+    ) -> Result<(), DropReason> {
+        match self.clients.get(&from) {
+            Some(ClientPeer::Direct(flow)) if !flow.is_closed() => {
+                Self::direct_data(now, flow, message.bytes(), shell)
+            }
+            Some(_) | None if message.class() == Class::Request => Err(DropReason::StunUnsupported),
+            Some(_) | None => Err(DropReason::StunUnsolicited),
+        }
+    }
+
+    /// Whether a token that opened may be used now.
+    fn judge(&self, claims: &Claims, now: Now) -> Result<Arc<RoutePolicy>, DropReason> {
+        let (minted, unix) = (u64::from(claims.minted_at), now.unix / 1_000);
+        if minted > unix + CLOCK_SKEW || unix > minted + self.shared.limits.token_lifetime {
+            return Err(DropReason::TokenExpired);
+        }
+        let policy = self.shared.policy(claims.route).ok_or(DropReason::TokenRoute)?;
+        if policy.mode != Mode::Hijack {
+            return Err(DropReason::TokenRoute);
+        }
+        let refused = |addr| !policy.allow.permits(addr);
+        if !claims.candidates.is_empty() && claims.candidates.iter().all(|candidate| refused(candidate.addr))
+        {
+            return Err(DropReason::ServerNotAllowed);
+        }
+        Ok(policy)
+    }
+
+    /// Begins a call. Its first check has been authenticated.
+    fn begin<'b>(
+        &mut self,
+        now: Now,
+        (token, client_ufrag): (&str, &str),
+        claims: &Claims,
+        policy: &RoutePolicy,
+        client_key: IntegrityKey,
+        shell: &mut impl Shell<'b>,
+    ) -> Result<Arc<Call>, DropReason> {
+        let keys = self.shared.keys.load();
+        let local = keys.server_facing(claims.route, client_ufrag, Some(token));
+        let session = Session::new(
+            &keys,
+            token,
+            claims,
+            client_ufrag,
+            client_key,
+            now,
+            shell.random(),
+        );
+        let call = Arc::new(Call {
+            route: claims.route,
+            token: token.into(),
+            client_ufrag: client_ufrag.into(),
+            server_username: format!("{}:{}", local.ufrag, claims.ufrag).into(),
+            socket_hash: socket_hash(&local.ufrag),
+            downlink: ArcSwapOption::empty(),
+            uplink: ArcSwapOption::empty(),
+            closed: false.into(),
+            session: Mutex::new(session),
+        });
+        let entered = self
+            .shared
+            .enter(call.clone(), policy.max_sessions)
+            .map_err(|_| DropReason::SessionLimit)?;
+        if !Arc::ptr_eq(&entered, &call) {
+            // Another shard was faster with the same first check.
+            return Ok(entered);
+        }
+        let udp = claims
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.transport == Transport::Udp);
+        for candidate in udp.filter(|candidate| policy.allow.permits(candidate.addr)) {
+            self.add_path(&call, candidate.addr, now, shell);
+        }
+        self.add_early_candidates(&call, now, shell);
+        if call.lock().server_paths().next().is_none() && !claims.candidates.is_empty() {
+            self.shared.close(&call, now.mono);
+            return Err(DropReason::NoServerSocket);
+        }
+        self.counters.add(Counter::SessionsOpened, 1);
+        self.timers.push(now.mono, call.clone());
+        Ok(call)
+    }
+
+    /// An authenticated check of a hijacked call: answers, binds the tuple, keeps the server leg going.
+    fn take_check<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        call: &Arc<Call>,
+        check: &Authenticated<'_>,
+        shell: &mut impl Shell<'b>,
+    ) -> Result<(), DropReason> {
+        let mut buf = [0; MAX_ANSWER];
+        let mut session = call.lock();
+        let checked = session.handle_check(now, from, check, &mut buf)?;
+        session.poll(now, &mut super::Out::new(shell));
+        shell.send_to_client(&from, &buf[..checked.answer]);
+        if checked.conflict {
+            self.counters.add(Counter::RoleConflicts, 1);
+            return Ok(());
+        }
+        self.settle(call, &mut session, now, shell);
+        drop(session);
+        self.bind(now, from, ClientPeer::Hijack(call.clone(), checked.tuple));
+        Ok(())
+    }
+
+    /// Gives a client tuple to its new owner; the old one, if there is another, forgets it.
+    pub(super) fn bind(&mut self, now: Now, from: ClientPath, peer: ClientPeer) {
+        match (self.clients.get(&from), &peer) {
+            (Some(ClientPeer::Hijack(old, old_tuple)), ClientPeer::Hijack(new, tuple))
+                if Arc::ptr_eq(old, new) && Arc::ptr_eq(old_tuple, tuple) =>
+            {
+                return;
+            }
+            (Some(ClientPeer::Hijack(old, _)), ClientPeer::Hijack(new, _)) if Arc::ptr_eq(old, new) => {}
+            (Some(ClientPeer::Hijack(old, tuple)), _) => {
+                let mut session = old.lock();
+                session.forget_tuple(&from);
+                if old
+                    .downlink
+                    .load()
+                    .as_ref()
+                    .is_some_and(|now| Arc::ptr_eq(now, tuple))
+                {
+                    let next = session.release_to_client(now).map(|(tuple, _)| tuple);
+                    old.downlink.store(next);
+                }
+            }
+            (Some(ClientPeer::Direct(old)), _) => {
+                super::direct::close(&self.shared, &self.counters, old, now);
+            }
+            (None, _) => {}
+        }
+        self.clients.insert(from, peer);
+    }
+}
+
+/// What the server-leg socket of a call is chosen by: our ufrag towards the server, which the signalling side knows
+/// as well, so that the candidate it shows is the socket that the checks come from.
+#[must_use]
+pub fn socket_hash(server_facing_ufrag: &str) -> u64 {
+    // FNV-1a: stable across processes, which a seeded hash is not.
+    server_facing_ufrag
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}

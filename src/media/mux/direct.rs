@@ -1,0 +1,138 @@
+//! Icedirect packets: everything passes, once a tuple is admitted.
+
+use std::sync::Arc;
+
+use crate::ice::{ClientPath, Counter, Counters, DropReason, Mode, Now, ServerPath, Shell};
+use crate::media::direct::{DirectCall, DirectFlow};
+use crate::media::mux::client::socket_hash;
+use crate::media::shared::{Peer, Shared};
+use crate::wire::demux::{Datagram, classify};
+use crate::wire::stun::{Class, Message};
+
+use super::{ClientPeer, Mux};
+
+impl Mux {
+    /// A check that verifies with the server's password: admits its tuple and passes on.
+    pub(super) fn take_direct_check<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        call: &Arc<DirectCall>,
+        client_ufrag: &str,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) -> Result<(), DropReason> {
+        let flow = match self.clients.get(&from) {
+            Some(ClientPeer::Direct(flow))
+                if !flow.is_closed()
+                    && Arc::ptr_eq(&flow.call, call)
+                    && *flow.client_ufrag == *client_ufrag =>
+            {
+                flow.clone()
+            }
+            Some(_) | None => self.admit(now, from, call, client_ufrag, shell)?,
+        };
+        flow.checked(now.mono);
+        Self::direct_data(now, &flow, packet, shell)
+    }
+
+    /// A new tuple of an icedirect call.
+    fn admit<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        call: &Arc<DirectCall>,
+        client_ufrag: &str,
+        shell: &mut impl Shell<'b>,
+    ) -> Result<Arc<DirectFlow>, DropReason> {
+        let policy = self.shared.policy(call.route).ok_or(DropReason::TokenRoute)?;
+        if policy.mode != Mode::Direct {
+            return Err(DropReason::TokenRoute);
+        }
+        let mut candidates = call.udp_candidates();
+        candidates.retain(|candidate| policy.allow.permits(candidate.addr));
+        if candidates.is_empty() {
+            return Err(DropReason::ServerNotAllowed);
+        }
+        if !self.shared.count(call.route, policy.max_sessions) {
+            return Err(DropReason::SessionLimit);
+        }
+        let flow = Arc::new(DirectFlow::new(call.clone(), from, client_ufrag, now.mono));
+        let peer = Peer::Direct(flow.clone());
+        let hash = socket_hash(client_ufrag);
+        for candidate in candidates {
+            if let Some(path) = self.reserve(candidate.addr, hash, &peer, now, shell) {
+                flow.add_path(path);
+            }
+        }
+        if flow.paths().is_empty() {
+            self.shared.uncount(call.route);
+            return Err(DropReason::NoServerSocket);
+        }
+        self.counters.add(Counter::SessionsOpened, 1);
+        self.bind(now, from, ClientPeer::Direct(flow.clone()));
+        Ok(flow)
+    }
+
+    /// Passes a packet of an admitted client on: the way that the server answered, before that every way.
+    pub(super) fn direct_data<'b>(
+        now: Now,
+        flow: &DirectFlow,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) -> Result<(), DropReason> {
+        if !flow.has_consent(now.mono) {
+            return Err(DropReason::ConsentExpired);
+        }
+        match flow.chosen() {
+            Some(path) => shell.forward_to_server(&path, packet),
+            None => flow
+                .paths()
+                .iter()
+                .for_each(|path| shell.forward_to_server(path, packet)),
+        }
+        Ok(())
+    }
+
+    /// Passes a packet of the server on to the one tuple that its pair belongs to.
+    pub(super) fn server_direct<'b>(
+        &self,
+        now: Now,
+        from: ServerPath,
+        flow: &DirectFlow,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) -> Result<(), DropReason> {
+        if !flow.has_consent(now.mono) {
+            return Err(DropReason::ConsentExpired);
+        }
+        let answered =
+            classify(packet) == Datagram::Stun && flow.chosen().is_none() && is_answer(flow, packet);
+        let first = answered && flow.chosen().is_none();
+        flow.heard(from, answered, now.mono);
+        if first {
+            self.counters.add(Counter::SessionsConnected, 1);
+        }
+        shell.forward_to_client(&flow.client, packet);
+        Ok(())
+    }
+}
+
+/// Whether a packet is the server's own answer to a check.
+fn is_answer(flow: &DirectFlow, packet: &[u8]) -> bool {
+    Message::parse(packet).is_ok_and(|message| {
+        message.class() == Class::Success && message.authenticate(&flow.call.key).is_some()
+    })
+}
+
+/// Ends a flow; its server pairs rest.
+pub(super) fn close(shared: &Shared, counters: &Counters, flow: &DirectFlow, now: Now) {
+    if !flow.close() {
+        return;
+    }
+    for path in flow.paths() {
+        shared.release(path, now.mono);
+    }
+    shared.uncount(flow.call.route);
+    counters.add(Counter::SessionsClosed, 1);
+}

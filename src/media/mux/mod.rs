@@ -1,0 +1,269 @@
+//! The multiplexer of one shard: packet in, packets out.
+//!
+//! ```text
+//!  client ─▶ STUN? ─▶ USERNAME ─▶ call (authenticate, bind tuple, answer)      server-leg agent ─▶ server
+//!            else ─▶ tuple ───▶ call.uplink (atomic load) ──────────────────────────────────────▶ server
+//!  server ─▶ STUN? ─▶ USERNAME or pair ─▶ call's server leg
+//!            else ─▶ pair ────▶ call.downlink (atomic load) ─────▶ client
+//! ```
+//!
+//! Contract: time, packets and randomness are arguments, packets leave through the [`Shell`]; it reads no clock and
+//! owns no socket, so that a simulation can drive it. Forwarding a packet takes no lock and allocates nothing.
+//! Nothing that has not passed MESSAGE-INTEGRITY changes a table, gets an answer or is logged above trace.
+
+mod client;
+mod direct;
+mod server;
+mod timers;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use crate::ice::server_leg::Outbox;
+use crate::ice::{
+    ClientPath, Counter, Counters, DropReason, Now, ServerPath, Session, Shell, SocketId, Transport, Tuple,
+};
+
+use super::Multiplexer;
+use super::direct::DirectFlow;
+use super::shared::{Call, Peer, Shared};
+pub use client::socket_hash;
+use timers::Timers;
+
+/// Housekeeping happens this often, in milliseconds.
+const SWEEP: u64 = 5_000;
+
+/// Whom a client tuple belongs to.
+#[derive(Clone, Debug)]
+enum ClientPeer {
+    Hijack(Arc<Call>, Arc<Tuple>),
+    Direct(Arc<DirectFlow>),
+}
+
+impl ClientPeer {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Hijack(call, _) => call.is_closed(),
+            Self::Direct(flow) => flow.is_closed(),
+        }
+    }
+}
+
+/// The tables and timers of one shard.
+#[derive(Debug)]
+pub struct Mux {
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    /// Filled by authenticated checks only, so that a fast, randomly seeded hash will do.
+    clients: HashMap<ClientPath, ClientPeer, RandomState>,
+    /// Filled from [`Shared`], whose pairs are reserved by us.
+    servers: HashMap<(SocketId, SocketAddr), Peer, RandomState>,
+    timers: Timers,
+    next_sweep: u64,
+}
+
+impl Mux {
+    /// A shard's multiplexer over the shared tables.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        Self {
+            shared,
+            counters,
+            clients: HashMap::default(),
+            servers: HashMap::default(),
+            timers: Timers::default(),
+            next_sweep: 0,
+        }
+    }
+
+    /// The next moment at which [`Mux::handle_timeout`] has something to do, in [`Now::mono`] milliseconds.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<u64> {
+        let sweep = Some(self.next_sweep);
+        self.timers.next().into_iter().chain(sweep).min()
+    }
+
+    /// Runs the timers that are due, takes up what the control plane has told, and tidies.
+    pub fn handle_timeout<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
+        for call in self.shared.take_poked() {
+            self.add_early_candidates(&call, now, shell);
+            self.drive(&call, now, shell);
+        }
+        while let Some(call) = self.timers.pop(now.mono) {
+            if let Some(deadline) = self.drive(&call, now, shell) {
+                self.timers.push(deadline.max(now.mono + 1), call);
+            }
+        }
+        if self.next_sweep <= now.mono {
+            self.next_sweep = now.mono + SWEEP;
+            self.sweep(now);
+        }
+    }
+
+    /// Polls a call, ends it if it is over, and says when it wants to be polled again.
+    fn drive<'b>(&self, call: &Arc<Call>, now: Now, shell: &mut impl Shell<'b>) -> Option<u64> {
+        if call.is_closed() {
+            return None;
+        }
+        let mut session = call.lock();
+        if session.is_over(now) {
+            drop(session);
+            if self.shared.close(call, now.mono) {
+                self.counters.add(Counter::SessionsClosed, 1);
+            }
+            return None;
+        }
+        session.poll(now, &mut Out::new(shell));
+        self.settle(call, &mut session, now, shell);
+        Some(session.deadline())
+    }
+
+    /// Publishes what has changed in a session to the packet path, and sends what waited for it.
+    fn settle<'b>(&self, call: &Arc<Call>, session: &mut Session, now: Now, shell: &mut impl Shell<'b>) {
+        if session.newly_connected() {
+            self.counters.add(Counter::SessionsConnected, 1);
+        }
+        let waiting = session.release_to_server();
+        let uplink = waiting.as_ref().map(|(path, _)| *path);
+        if call.uplink.load().as_deref().copied() != uplink {
+            call.uplink.store(uplink.map(Arc::new));
+        }
+        if let Some((path, packets)) = waiting {
+            packets
+                .iter()
+                .for_each(|packet| shell.send_to_server(&path, packet));
+        }
+        if let Some((tuple, packets)) = session.release_to_client(now) {
+            self.point_downlink(call, &tuple);
+            packets
+                .iter()
+                .for_each(|packet| shell.send_to_client(&tuple.path, packet));
+        }
+    }
+
+    fn point_downlink(&self, call: &Call, tuple: &Arc<Tuple>) {
+        let old = call.downlink.load();
+        if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, tuple)) {
+            return;
+        }
+        if old.is_some() {
+            self.counters.add(Counter::DownlinkMoved, 1);
+        }
+        call.downlink.store(Some(tuple.clone()));
+    }
+
+    /// Reserves a server-leg pair for a call or flow, with one more socket if all are taken.
+    fn reserve<'b>(
+        &self,
+        remote: SocketAddr,
+        hash: u64,
+        peer: &Peer,
+        now: Now,
+        shell: &mut impl Shell<'b>,
+    ) -> Option<ServerPath> {
+        self.shared.reserve(remote, hash, peer, now.mono).or_else(|| {
+            let socket = shell.open_server_socket(remote.is_ipv6())?;
+            self.shared.add_socket(remote.is_ipv6(), socket);
+            self.shared.hold(ServerPath { socket, remote }, peer, now.mono)
+        })
+    }
+
+    /// Paths to the candidates that were trickled, as far as the route permits them.
+    fn add_early_candidates<'b>(&self, call: &Arc<Call>, now: Now, shell: &mut impl Shell<'b>) {
+        let Some(policy) = self.shared.policy(call.route) else {
+            return;
+        };
+        let candidates = self.shared.early_candidates(&call.token);
+        let udp = candidates
+            .iter()
+            .filter(|candidate| candidate.transport == Transport::Udp);
+        for candidate in udp {
+            if policy.allow.permits(candidate.addr) {
+                self.add_path(call, candidate.addr, now, shell);
+            } else {
+                self.counters.dropped(DropReason::ServerNotAllowed);
+            }
+        }
+    }
+
+    fn add_path<'b>(
+        &self,
+        call: &Arc<Call>,
+        remote: SocketAddr,
+        now: Now,
+        shell: &mut impl Shell<'b>,
+    ) -> bool {
+        if call.lock().knows_server(remote) {
+            return true;
+        }
+        let peer = Peer::Hijack(call.clone());
+        let Some(path) = self.reserve(remote, call.socket_hash, &peer, now, shell) else {
+            self.counters.dropped(DropReason::NoServerSocket);
+            return false;
+        };
+        let added = call.lock().add_path(path, now);
+        if !added {
+            self.shared.release(path, now.mono);
+        }
+        added
+    }
+
+    fn sweep(&mut self, now: Now) {
+        let (shared, counters) = (&self.shared, &self.counters);
+        self.clients.retain(|_, peer| {
+            if let ClientPeer::Direct(flow) = peer
+                && !flow.has_consent(now.mono)
+            {
+                direct::close(shared, counters, flow, now);
+            }
+            !peer.is_closed()
+        });
+        self.servers.retain(|_, peer| !peer.is_closed());
+        self.shared.sweep(now.mono);
+    }
+}
+
+/// Lends a shell to a server leg.
+struct Out<'s, S> {
+    shell: &'s mut S,
+}
+
+impl<'s, S> Out<'s, S> {
+    fn new(shell: &'s mut S) -> Self {
+        Self { shell }
+    }
+}
+
+impl<'b, S: Shell<'b>> Outbox for Out<'_, S>
+where
+    S: Shell<'b>,
+{
+    fn send(&mut self, to: &ServerPath, packet: &[u8]) {
+        self.shell.send_to_server(to, packet);
+    }
+
+    fn random(&mut self) -> u64 {
+        self.shell.random()
+    }
+}
+
+impl Multiplexer for Mux {
+    fn handle_client<'b>(&mut self, now: Now, from: ClientPath, packet: &'b [u8], shell: &mut impl Shell<'b>) {
+        Self::handle_client(self, now, from, packet, shell);
+    }
+
+    fn handle_server<'b>(&mut self, now: Now, from: ServerPath, packet: &'b [u8], shell: &mut impl Shell<'b>) {
+        Self::handle_server(self, now, from, packet, shell);
+    }
+
+    fn handle_timeout<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
+        Self::handle_timeout(self, now, shell);
+    }
+
+    fn next_timeout(&self) -> Option<u64> {
+        Self::next_timeout(self)
+    }
+}

@@ -1,0 +1,1 @@
+//! Signalling that passes through: found in bodies and messages, rewritten, and described anew.
