@@ -132,7 +132,7 @@ impl<'t, 'b> Outlet<'t, 'b> {
     /// Sends everything.
     pub(super) fn finish(self) {
         for _ in 0..self.batch.finish() {
-            self.counters.drop(DropReason::SendFailed);
+            self.counters.dropped(DropReason::SendFailed);
         }
     }
 }
@@ -141,28 +141,28 @@ impl<'b> Shell<'b> for Outlet<'_, 'b> {
     fn forward_to_client(&mut self, to: &ClientPath, packet: &'b [u8]) {
         match self.sockets.towards_client(to) {
             Some(destination) => self.batch.push(destination, packet),
-            None => self.dropped(DropReason::UnknownTuple),
+            None => self.counters.dropped(DropReason::UnknownTuple),
         }
     }
 
     fn forward_to_server(&mut self, to: &ServerPath, packet: &'b [u8]) {
         match self.sockets.towards_server(to) {
             Some(destination) => self.batch.push(destination, packet),
-            None => self.dropped(DropReason::NoServerSocket),
+            None => self.counters.dropped(DropReason::NoServerSocket),
         }
     }
 
     fn send_to_client(&mut self, to: &ClientPath, packet: &[u8]) {
         match self.sockets.towards_client(to) {
             Some(destination) => self.batch.push_copy(destination, packet),
-            None => self.dropped(DropReason::UnknownTuple),
+            None => self.counters.dropped(DropReason::UnknownTuple),
         }
     }
 
     fn send_to_server(&mut self, to: &ServerPath, packet: &[u8]) {
         match self.sockets.towards_server(to) {
             Some(destination) => self.batch.push_copy(destination, packet),
-            None => self.dropped(DropReason::NoServerSocket),
+            None => self.counters.dropped(DropReason::NoServerSocket),
         }
     }
 
@@ -171,10 +171,6 @@ impl<'b> Shell<'b> for Outlet<'_, 'b> {
         self.sockets.pool.open_one(ipv6, |id, socket| {
             Source::ServerLeg(id).register(registry, socket)
         })
-    }
-
-    fn dropped(&mut self, reason: DropReason) {
-        self.counters.drop(reason);
     }
 
     fn random(&mut self) -> u64 {

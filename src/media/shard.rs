@@ -149,7 +149,7 @@ impl<M: Multiplexer> Shard<M> {
             .post
             .outlet(&mut buffers.send, self.poll.registry(), &mut self.entropy);
         for _ in 0..buffers.recv.truncated() {
-            outlet.dropped(DropReason::Truncated);
+            self.post.counters.dropped(DropReason::Truncated);
         }
         let (mut packets, mut bytes) = (0, 0);
         for message in buffers.recv.messages() {
