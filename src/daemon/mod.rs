@@ -22,7 +22,7 @@ use crate::cli::{EX_USAGE, Run};
 use crate::config::{self, Config, Errors};
 use crate::demo::Demo;
 
-use key_store::KeyError;
+pub use key_store::KeyError;
 use running::Running;
 
 /// Where a configuration is looked for when none is named.
@@ -102,7 +102,9 @@ async fn serve(from_file: Option<Config>, file: Option<&Path>) -> Result<(), Sta
     let config = match from_file {
         Some(config) => config,
         None => {
-            let started = Demo::start().await.map_err(StartError::system("starting the built-in demo"))?;
+            let started = Demo::start()
+                .await
+                .map_err(StartError::system("starting the built-in demo"))?;
             Config::embedded(demo.insert(started).http_port())
         }
     };
@@ -124,7 +126,9 @@ async fn serve(from_file: Option<Config>, file: Option<&Path>) -> Result<(), Sta
 
 fn announce_config(config: &Config, file: Option<&Path>) {
     match file {
-        Some(path) => tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "xrtc starts"),
+        Some(path) => {
+            tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "xrtc starts")
+        }
         None => tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             "xrtc starts with the built-in demo; `xrtc run -c routes.yml` serves your own servers"

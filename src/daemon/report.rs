@@ -13,13 +13,13 @@ use super::calls::MediaCalls;
 
 /// The daemon's numbers.
 #[derive(Debug)]
-pub struct DaemonReport {
+pub(super) struct DaemonReport {
     /// The media side.
-    pub calls: Arc<MediaCalls>,
+    pub(super) calls: Arc<MediaCalls>,
     /// The HTTP side.
-    pub http: Arc<http::Counters>,
+    pub(super) http: Arc<http::Counters>,
     /// Set when the daemon begins to stop.
-    pub draining: AtomicBool,
+    pub(super) draining: AtomicBool,
 }
 
 impl Report for DaemonReport {
@@ -37,21 +37,32 @@ impl Report for DaemonReport {
             "xrtc_media_total",
             "Media plane events, by kind.",
             "event",
-            Counter::ALL.iter().map(|&counter| (counter.as_str(), sum(counter))),
+            Counter::ALL
+                .iter()
+                .map(|&counter| (counter.as_str(), sum(counter))),
         );
         page.counters(
             "xrtc_media_drops_total",
             "Packets and requests refused by the media plane, by reason.",
             "reason",
-            DropReason::ALL.iter().map(|&reason| (reason.as_str(), drops(reason))),
+            DropReason::ALL
+                .iter()
+                .map(|&reason| (reason.as_str(), drops(reason))),
         );
         page.counters(
             "xrtc_signaling_refusals_total",
             "Descriptions and candidates left unrewritten, by reason.",
             "reason",
-            Refusal::ALL.iter().map(|&refusal| (refusal.as_str(), self.calls.refusals.of(refusal))),
+            Refusal::ALL
+                .iter()
+                .map(|&refusal| (refusal.as_str(), self.calls.refusals.of(refusal))),
         );
-        page.counters("xrtc_http_total", "HTTP side events, by kind.", "event", self.http.list());
+        page.counters(
+            "xrtc_http_total",
+            "HTTP side events, by kind.",
+            "event",
+            self.http.list(),
+        );
         page.finish()
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::admin;
 use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
-use crate::http::{self, Calls as _, Limits as HttpLimits, Server, Site, TokenMemory};
+use crate::http::{self, Limits as HttpLimits, Server, Site, TokenMemory};
 use crate::ice::{KeyRing, ListenerId, Transport};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
@@ -56,7 +56,13 @@ impl Running {
         let media = start_media(&config, &shared)?;
         let upstreams = Upstreams::new(&config.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
-        let calls = Arc::new(make_calls(&config, shared, media, Arc::new(upstreams), &listeners));
+        let calls = Arc::new(make_calls(
+            &config,
+            shared,
+            media,
+            Arc::new(upstreams),
+            &listeners,
+        ));
         if timeout(FIRST_LOOKUP, refresh(&config, &calls)).await.is_err() {
             tracing::warn!("some upstream names could not be looked up yet");
             publish(&calls);
@@ -70,12 +76,22 @@ impl Running {
             connections: Arc::new(AtomicU64::new(0)),
         });
         let servers = start_http(&config, listeners, &site_parts)?;
-        let report = Arc::new(DaemonReport { calls: calls.clone(), http: counters, draining: AtomicBool::new(false) });
+        let report = Arc::new(DaemonReport {
+            calls: calls.clone(),
+            http: counters,
+            draining: AtomicBool::new(false),
+        });
         let mut tasks = vec![tokio::spawn(keep_fresh(config.clone(), calls.clone()))];
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }
-        Ok(Self { config, calls, report, servers, tasks })
+        Ok(Self {
+            config,
+            calls,
+            report,
+            servers,
+            tasks,
+        })
     }
 
     /// Says where the demo is.
@@ -107,8 +123,10 @@ impl Running {
 
 async fn drain(servers: Vec<Server>, calls: &MediaCalls, deadline: Duration) {
     let end = Instant::now() + deadline;
-    let servers: Vec<_> =
-        servers.into_iter().map(|server| tokio::spawn(server.shutdown(deadline))).collect();
+    let servers: Vec<_> = servers
+        .into_iter()
+        .map(|server| tokio::spawn(server.shutdown(deadline)))
+        .collect();
     while calls.shared.open_sessions() > 0 && Instant::now() < end {
         sleep(DRAIN_STEP).await;
     }
@@ -126,7 +144,10 @@ struct StopSignals {
 
 impl StopSignals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {
@@ -151,7 +172,11 @@ fn bind_http(config: &Config) -> Result<Vec<Bound>, StartError> {
 }
 
 fn listen_error(service: &Service, source: io::Error) -> StartError {
-    StartError::Listen { service: service.name.clone(), addr: service.addr, source }
+    StartError::Listen {
+        service: service.name.clone(),
+        addr: service.addr,
+        source,
+    }
 }
 
 fn start_http(
@@ -159,7 +184,10 @@ fn start_http(
     listeners: Vec<Bound>,
     parts: &Arc<http::Shared>,
 ) -> Result<Vec<Server>, StartError> {
-    let sites = config.services.iter().filter_map(|service| Some((service, service.http.as_ref()?)));
+    let sites = config
+        .services
+        .iter()
+        .filter_map(|service| Some((service, service.http.as_ref()?)));
     sites
         .zip(listeners)
         .map(|((service, section), (_, listeners))| {
@@ -175,13 +203,20 @@ fn start_http(
 }
 
 fn ice_udp(config: &Config) -> impl Iterator<Item = (ListenerId, &Service)> {
-    let services = config.services.iter().filter(|service| service.kind == ServiceKind::Udp && service.enable_ice);
+    let services = config
+        .services
+        .iter()
+        .filter(|service| service.kind == ServiceKind::Udp && service.enable_ice);
     (0..).map(ListenerId).zip(services)
 }
 
 fn start_media(config: &Config, shared: &Arc<Shared>) -> Result<Arc<Media>, StartError> {
     let listeners = ice_udp(config)
-        .map(|(id, service)| UdpListen { id, ip: service.addr.ip, port: service.addr.port })
+        .map(|(id, service)| UdpListen {
+            id,
+            ip: service.addr.ip,
+            port: service.addr.port,
+        })
         .collect();
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let media_config = MediaConfig {
@@ -193,13 +228,20 @@ fn start_media(config: &Config, shared: &Arc<Shared>) -> Result<Arc<Media>, Star
     let make_mux = |seat: ShardSeat<'_>| {
         if seat.shard == 0 {
             let [v4, v6] = [false, true].map(|ipv6| seat.pool.sockets(ipv6));
-            shared.set_sockets(Sockets { initial: [v4.len(), v6.len()], v4, v6 });
+            shared.set_sockets(Sockets {
+                initial: [v4.len(), v6.len()],
+                v4,
+                v6,
+            });
         }
         Mux::new(shared.clone(), seat.counters.clone())
     };
     let media = Media::start(media_config, make_mux).map_err(|source| match ice_udp(config).next() {
         Some((_, service)) => listen_error(service, source),
-        None => StartError::System { what: "starting the media plane", source },
+        None => StartError::System {
+            what: "starting the media plane",
+            source,
+        },
     })?;
     for (_, addr) in media.bound() {
         tracing::info!(%addr, "ICE over UDP");
@@ -214,14 +256,30 @@ fn make_calls(
     upstreams: Arc<Upstreams>,
     http: &[Bound],
 ) -> MediaCalls {
-    let udp_port = |id| media.bound().iter().find(|(bound, _)| *bound == id).map(|(_, addr)| addr.port());
+    let udp_port = |id| {
+        media
+            .bound()
+            .iter()
+            .find(|(bound, _)| *bound == id)
+            .map(|(_, addr)| addr.port())
+    };
     let services: Vec<IceService> = ice_udp(config)
         .filter_map(|(id, service)| {
-            let addr = ListenAddr { ip: service.addr.ip, port: udp_port(id)? };
-            Some(IceService { transport: Transport::Udp, addr, ips: service.candidate_ips.clone() })
+            let addr = ListenAddr {
+                ip: service.addr.ip,
+                port: udp_port(id)?,
+            };
+            Some(IceService {
+                transport: Transport::Udp,
+                addr,
+                ips: service.candidate_ips.clone(),
+            })
         })
         .collect();
-    let tcp = http.iter().flat_map(|(_, listeners)| listeners).filter_map(|listener| listener.local_addr().ok());
+    let tcp = http
+        .iter()
+        .flat_map(|(_, listeners)| listeners)
+        .filter_map(|listener| listener.local_addr().ok());
     let udp = media.bound().iter().map(|(_, addr)| *addr);
     let own: Vec<_> = tcp.chain(udp).collect();
     MediaCalls {
@@ -256,14 +314,15 @@ fn publish(calls: &MediaCalls) {
 }
 
 fn candidate_names(config: &Config) -> impl Iterator<Item = &str> {
-    ice_udp(config).flat_map(|(_, service)| match &service.candidate_ips {
-        CandidateIps::Auto => &[][..],
-        CandidateIps::List(hosts) => hosts,
-    })
-    .filter_map(|host| match host {
-        CandidateHost::Name(name) => Some(name.as_str()),
-        CandidateHost::Ip(_) | CandidateHost::Auto => None,
-    })
+    ice_udp(config)
+        .flat_map(|(_, service)| match &service.candidate_ips {
+            CandidateIps::Auto => &[][..],
+            CandidateIps::List(hosts) => hosts,
+        })
+        .filter_map(|host| match host {
+            CandidateHost::Name(name) => Some(name.as_str()),
+            CandidateHost::Ip(_) | CandidateHost::Auto => None,
+        })
 }
 
 async fn keep_fresh(config: Arc<Config>, calls: Arc<MediaCalls>) {
@@ -276,8 +335,11 @@ async fn keep_fresh(config: Arc<Config>, calls: Arc<MediaCalls>) {
 }
 
 fn start_admin(addr: ListenAddr, report: &Arc<DaemonReport>) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let listeners = http::bind(addr)
-        .map_err(|source| StartError::Listen { service: "admin".into(), addr, source })?;
+    let listeners = http::bind(addr).map_err(|source| StartError::Listen {
+        service: "admin".into(),
+        addr,
+        source,
+    })?;
     Ok(listeners
         .into_iter()
         .map(|listener| {

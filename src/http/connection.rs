@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -12,19 +11,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::drain::{Admission, Phase};
 use super::ports::ConnInfo;
+use super::server::Limits;
 use super::site::{Site, Visitor};
 
 /// The longest request line and headers together.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// Serves requests until the client leaves, stays idle or within a request's headers for `header_timeout`, or the
+/// Serves requests until the client leaves, keeps it waiting for longer than the limits say, or the
 /// phase ends it: draining lets the request under way finish, closing does not.
 pub async fn serve_connection<IO>(
     site: Arc<Site>,
     io: IO,
     conn: ConnInfo,
     mut admission: Admission,
-    header_timeout: Duration,
+    limits: Limits,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -32,6 +32,7 @@ pub async fn serve_connection<IO>(
         connection: site.shared.next_connection(),
         conn,
         admission: admission.clone(),
+        limits,
     };
     let service = service_fn(move |request| {
         let (site, visitor) = (site.clone(), visitor.clone());
@@ -39,7 +40,7 @@ pub async fn serve_connection<IO>(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();

@@ -20,8 +20,10 @@ use super::encoding::Coding;
 
 /// Nothing longer than this is looked at; signalling is a few kilobytes.
 pub(super) const LIMIT: usize = 256 * 1024;
-/// A body that is looked at must be whole by then.
-const COLLECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request that is looked at must be whole by then.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A response that is looked at must be whole by then; servers are near.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Checksums of the body as it was (RFC 9530, RFC 1864).
 const DIGESTS: [HeaderName; 4] = [
@@ -62,7 +64,11 @@ pub(super) async fn inspect(
         counters.bodies_encoded.add();
         return Ok(body);
     }
-    let whole = match collect(body, Instant::now() + COLLECT_TIMEOUT).await? {
+    let timeout = match direction {
+        Direction::ToServer => REQUEST_TIMEOUT,
+        Direction::ToClient => RESPONSE_TIMEOUT,
+    };
+    let whole = match collect(body, Instant::now() + timeout).await? {
         Collected::Whole(whole) => whole,
         Collected::TooLarge(body) => {
             counters.bodies_too_large.add();
@@ -216,7 +222,7 @@ mod tests {
             assert_eq!(body.size_hint().exact(), Some(len as u64));
             // Hides the length, as a chunked body does.
             let stream = resumed(BytesMut::new(), unsized_body(body));
-            match collect(stream, Instant::now() + COLLECT_TIMEOUT).await.unwrap() {
+            match collect(stream, Instant::now() + REQUEST_TIMEOUT).await.unwrap() {
                 Collected::Whole(whole) => assert_eq!((whole.len(), len), (LIMIT, LIMIT)),
                 Collected::TooLarge(body) => {
                     assert_eq!(body.collect().await.unwrap().to_bytes().len(), LIMIT + 1);

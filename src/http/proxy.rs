@@ -1,8 +1,6 @@
 //! One request through to its upstream and its response back. Bodies stream both ways with back-pressure, except for
 //! the small ones that may hold signalling.
 
-use std::time::Duration;
-
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue};
@@ -17,9 +15,6 @@ use super::errors::Error;
 use super::headers;
 use super::site::Exchange;
 use super::upload::{Upload, UploadStalled};
-
-/// How long a client may pause within a request body.
-const UPLOAD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Endings of paths whose responses hold no signalling, so that they may come compressed.
 const ASSETS: [&str; 20] = [
@@ -54,7 +49,7 @@ async fn to_upstream(
             .headers
             .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
-    let body = Upload::new(body, UPLOAD_PATIENCE).boxed_unsync();
+    let body = Upload::new(body, exchange.visitor.limits.body_timeout).boxed_unsync();
     let body = content::inspect(signalling, Direction::ToServer, &mut parts.headers, body)
         .await
         .map_err(|incomplete| match incomplete {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -91,7 +91,11 @@ where
             if to.feed(rewritten(message, signalling, direction)).await.is_err() {
                 return End::ReceiverGone;
             }
-            let ready = if left > 0 { from.next().now_or_never() } else { None };
+            let ready = if left > 0 {
+                from.next().now_or_never()
+            } else {
+                None
+            };
             match ready {
                 Some(ready) => next = ready,
                 None => break,
@@ -149,7 +153,8 @@ fn closing(code: CloseCode) -> Farewell {
     }))
 }
 
-/// Ends one leg. Reads on until the peer has ended it too, as a reset could overtake the close frame otherwise.
+/// Ends one leg: the closing handshake, then the connection. If the peer does not complete the handshake, what it sends
+/// is read all the same: unread bytes would turn the end into a reset, which may overtake the close frame.
 async fn part<IO>(
     from: SplitStream<WebSocketStream<IO>>,
     to: SplitSink<WebSocketStream<IO>, Message>,
@@ -159,19 +164,22 @@ async fn part<IO>(
 {
     let mut leg = from.reunite(to).expect("both halves are of one leg");
     let ending = async {
-        match farewell {
-            Farewell::Drop => return,
-            Farewell::Answer => {}
+        let mut closed = match farewell {
+            Farewell::Drop => return Ok(()),
+            Farewell::Answer => true,
             Farewell::Close(frame) => {
-                if leg.send(Message::Close(frame)).await.is_err() {
-                    return;
-                }
+                leg.send(Message::Close(frame)).await?;
+                false
             }
+        };
+        while let Some(Ok(message)) = leg.next().await {
+            closed |= message.is_close();
         }
-        while let Some(Ok(_)) = leg.next().await {}
+        leg.get_mut().shutdown().await?;
         let mut rest = [0; 1024];
-        while leg.get_mut().read(&mut rest).await.is_ok_and(|read| read > 0) {}
+        while !closed && leg.get_mut().read(&mut rest).await? > 0 {}
+        Ok::<_, Error>(())
     };
-    // A peer that does not answer is left to its fate.
+    // A peer that is gone or does not answer is left to its fate.
     let _ = timeout(CLOSE_TIMEOUT, ending).await;
 }

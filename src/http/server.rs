@@ -35,6 +35,8 @@ pub struct Limits {
     pub connections: usize,
     /// For the headers of a request to be complete, and for an idle connection.
     pub header_timeout: Duration,
+    /// For the next piece of a request's body.
+    pub body_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -42,6 +44,7 @@ impl Default for Limits {
         Self {
             connections: 16_384,
             header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -73,7 +76,7 @@ impl Server {
                     site: site.clone(),
                     slots: slots.clone(),
                     admission: Admission::new(&phase),
-                    header_timeout: limits.header_timeout,
+                    limits,
                 };
                 tokio::spawn(acceptor.run(listener))
             })
@@ -110,23 +113,30 @@ struct Acceptor {
     site: Arc<Site>,
     slots: Arc<Semaphore>,
     admission: Admission,
-    header_timeout: Duration,
+    limits: Limits,
 }
 
 impl Acceptor {
     async fn run(self, listener: TcpListener) {
         let mut stop = self.admission.clone();
+        let mut failing = false;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stop.reached(Phase::Draining) => return,
             };
             match accepted {
-                Ok((stream, remote)) => self.admit(stream, remote),
+                Ok((stream, remote)) => {
+                    failing = false;
+                    self.admit(stream, remote);
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     self.site.shared.counters.accept_errors.add();
-                    tracing::warn!(%error, "cannot accept connections");
+                    // Once for each time of trouble: clients can bring it about.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot accept connections");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -155,7 +165,7 @@ impl Acceptor {
             stream,
             conn,
             admission,
-            self.header_timeout,
+            self.limits,
         ));
     }
 }

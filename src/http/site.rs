@@ -20,6 +20,7 @@ use super::headers::{self, REQUEST_ID};
 use super::memory::TokenMemory;
 use super::ports::{Calls, ConnInfo};
 use super::router::Router;
+use super::server::Limits;
 use super::target::Target;
 use super::{proxy, websocket};
 
@@ -68,6 +69,7 @@ pub(super) struct Visitor {
     pub(super) connection: u64,
     pub(super) conn: ConnInfo,
     pub(super) admission: Admission,
+    pub(super) limits: Limits,
 }
 
 /// One request on its way to the upstream of a route.

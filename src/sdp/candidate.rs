@@ -13,7 +13,7 @@ pub enum Protocol {
     Other,
 }
 
-/// A candidate as a peer wrote it.
+/// A candidate as a peer wrote it. Its type and related address are left out: to a proxy all are addresses to dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate<'a> {
     /// 1 for RTP and all that is multiplexed with it, 2 for RTCP.
@@ -26,10 +26,6 @@ pub struct Candidate<'a> {
     pub host: &'a str,
     /// Port.
     pub port: u16,
-    /// `host`, `srflx`, `prflx` or `relay`.
-    pub kind: &'a str,
-    /// The related address and port (`raddr`, `rport`).
-    pub related: Option<(&'a str, u16)>,
     /// The `ufrag` extension (RFC 8838 and what browsers make of it).
     pub ufrag: Option<&'a str>,
 }
@@ -50,7 +46,7 @@ impl<'a> Candidate<'a> {
         if words.next()? != "typ" {
             return None;
         }
-        let kind = words.next()?;
+        let _kind = words.next()?;
         let mut extensions = Extensions::default();
         while let (Some(name), Some(value)) = (words.next(), words.next()) {
             extensions.note(name, value);
@@ -61,8 +57,6 @@ impl<'a> Candidate<'a> {
             priority,
             host,
             port,
-            kind,
-            related: extensions.raddr.zip(extensions.rport),
             ufrag: extensions.ufrag,
         })
     }
@@ -78,8 +72,6 @@ impl<'a> Candidate<'a> {
 #[derive(Default)]
 struct Extensions<'a> {
     tcptype: Option<&'a str>,
-    raddr: Option<&'a str>,
-    rport: Option<u16>,
     ufrag: Option<&'a str>,
 }
 
@@ -87,8 +79,6 @@ impl<'a> Extensions<'a> {
     fn note(&mut self, name: &str, value: &'a str) {
         match name {
             "tcptype" => self.tcptype = Some(value),
-            "raddr" => self.raddr = Some(value),
-            "rport" => self.rport = value.parse().ok(),
             "ufrag" => self.ufrag = Some(value),
             _ => {}
         }
@@ -136,9 +126,7 @@ mod tests {
                     generation 0 ufrag Xs+/ network-id 1 network-cost 10";
         let candidate = Candidate::parse(line).expect("legal");
         assert_eq!(candidate.addr(), Some(([203, 0, 113, 7], 46154).into()));
-        assert_eq!(candidate.related, Some(("10.0.0.4", 46154)));
         assert_eq!(candidate.ufrag, Some("Xs+/"));
-        assert_eq!(candidate.kind, "srflx");
         assert_eq!((candidate.component, candidate.protocol), (1, Protocol::Udp));
     }
 

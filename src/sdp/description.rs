@@ -100,7 +100,8 @@ impl<'a> Section<'a> {
             ("setup", &mut self.setup),
         ];
         for (name, slot) in slots {
-            *slot = slot.or_else(|| line.attribute(name));
+            let value = || line.attribute(name).filter(|value| !value.is_empty());
+            *slot = slot.or_else(value);
         }
         if line.attribute("candidate").is_some() {
             self.candidates.push(line.content);

@@ -255,6 +255,7 @@ impl Draft {
         }
         self.edits
             .retain(|edit| text.get(edit.range.clone()) != Some(edit.text.as_str()));
+        // An insertion comes before what replaces or drops the text that follows it.
         self.edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
         self.edits
     }

@@ -58,6 +58,9 @@ fn candidates_come_before_end_of_candidates_and_blank_lines() {
     let text = "m=audio 9 RTP/SAVPF 0\na=ice-ufrag:U\n\n";
     let want = "a=ice-lite\nm=audio 6443 RTP/SAVPF 0\na=ice-ufrag:NEWU\na=candidate:X\n\n";
     assert_eq!(run(text, Lite::Ensure, false, &["candidate:X"]), want);
+    let text = "a=candidate:1\na=ice-ufrag:U\n";
+    let want = "a=ice-lite\na=candidate:X\na=ice-ufrag:NEWU\n";
+    assert_eq!(run(text, Lite::Ensure, false, &["candidate:X"]), want);
 }
 
 #[test]

@@ -81,6 +81,7 @@ mod tests {
             (" {\"candidate\":\"\"}", Some(Kind::Json(1))),
             ("42/rtc,7[\"ufrag\"]", Some(Kind::Json(8))),
             ("{\"a\":1}", None),
+            (&format!("{}[\"ufrag\"]", "a".repeat(MAX_PREFIX + 1)), None),
             ("<p>candidate [1]", None),
             ("", None),
         ] {

@@ -118,6 +118,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every reason, in order.
+    pub const ALL: [Self; 10] = [
+        Self::ServerNotAllowed,
+        Self::CredentialsMissing,
+        Self::TooLong,
+        Self::NoServerLeg,
+        Self::NoClientCandidate,
+        Self::NoBundle,
+        Self::NoRtcpMux,
+        Self::UnknownUfrag,
+        Self::TooDeep,
+        Self::TooMany,
+    ];
+
     /// Its name in counters and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {

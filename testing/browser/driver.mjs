@@ -3,11 +3,11 @@
 //   node driver.mjs chromium|firefox PROFILE_DIRECTORY ORIGIN
 //
 // Requests are `{"id":1,"do":"open","url":"…"}` and `{"id":2,"do":"eval","js":"…"}` (the body of an async
-// function, whose value must be JSON). Replies are `{"id":1,"value":…}` or `{"id":1,"error":"…"}`; the first line
-// is `{"ready":"BROWSER VERSION"}`. The browser ends with stdin. What the page logs goes to stderr.
+// function, whose value must be JSON). Replies are `{"id":1,"value":…}` or `{"id":1,"error":"…"}`; the first
+// line is `{"ready":"BROWSER VERSION"}`. The browser ends with stdin. What the page logs goes to stderr.
 //
-// It launches the browser that the system has, in the network namespace that it runs in itself, and talks to it
-// over a pipe or over that namespace's loopback. ORIGIN is the plain-http origin that may use a camera.
+// It launches the browser that the system has, in the network namespace that it runs in itself, and talks to
+// it over a pipe or over that namespace's loopback. ORIGIN is the plain-http origin that may use a camera.
 
 import { createInterface } from "node:readline";
 

@@ -1,9 +1,11 @@
-// Plays a Janus video recording (.mjr, VP8) as an endless RTP stream, so that a streaming mountpoint has real video.
+// Plays a Janus video recording (.mjr, VP8) as an endless RTP stream, so that a streaming mountpoint has real
+// video.
 //
 //   node replay.mjs RECORDING PORT
 //
-// Only the first seconds are looped: the recording has a single keyframe, at its start, and a viewer who joins
-// late has to wait for the next one. Sequence numbers, timestamps and VP8 picture ids run on across the loop.
+// Only the first seconds are looped: the recording has a single keyframe, at its start, and a viewer who
+// joins late has to wait for the next one. Sequence numbers, timestamps and VP8 picture ids run on across the
+// loop.
 
 import { createSocket } from "node:dgram";
 import { readFileSync } from "node:fs";
@@ -44,7 +46,8 @@ function timestamp(packet) {
   return packet.readUInt32BE(4);
 }
 
-// The file is a run of records: an 8-byte mark, a 16-bit length, that many bytes. The first one names the medium.
+// The file is a run of records: an 8-byte mark, a 16-bit length, that many bytes. The first one names the
+// medium.
 function rtpPackets(file) {
   const records = [];
   for (let at = 0; at + 10 <= file.length; ) {
@@ -63,7 +66,8 @@ function firstSeconds(all) {
 // RFC 7741 section 4.2: with X, I and M set, the picture id is the 15 bits after the two flag bytes.
 function renumberPicture(packet, round) {
   const at = RTP_HEADER + 2;
-  if ((packet[RTP_HEADER] & 0x80) === 0 || (packet[RTP_HEADER + 1] & 0x80) === 0 || (packet[at] & 0x80) === 0) {
+  const flags = [packet[RTP_HEADER], packet[RTP_HEADER + 1], packet[at]];
+  if (flags.some((byte) => (byte & 0x80) === 0)) {
     throw new Error("the recording has no 15-bit picture ids");
   }
   const picture = (packet.readUInt16BE(at) + round * frames) & 0x7fff;

@@ -106,7 +106,8 @@ fn every_file_says_what_it_is_and_is_short() {
 
 #[test]
 fn the_scanner_sees_every_form_of_a_path() {
-    let code = "use crate::wire::stun;\nuse crate::{ice::{token, path}, sdp};\nfn f() { crate::http::serve() }\n\
+    let code = "use crate::wire::stun;\n\
+                use crate::{ice::{token, path}, sdp};\nfn f() { crate::http::serve() }\n\
                 // crate::demo\nlet url = \"x\"; // crate::admin\n";
     let expected = ["http", "ice", "sdp", "wire"].map(str::to_owned);
     assert_eq!(crate_paths(&without_comments(code)), BTreeSet::from(expected));
@@ -198,7 +199,8 @@ fn without_comments(text: &str) -> String {
 }
 
 fn root() -> PathBuf {
-    // As cargo says it at run time where it does: checkouts that share a target directory share what is compiled in.
+    // As cargo says it at run time where it does: checkouts that share a target directory share what is
+    // compiled in.
     let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&package).join("..")
 }

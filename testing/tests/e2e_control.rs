@@ -1,4 +1,5 @@
-//! The control: the lab's calls work without any proxy. When this fails, the fault is the lab's and not xrtc's.
+//! The control: the lab's calls work without any proxy. When this fails, the fault is the lab's and not
+//! xrtc's.
 
 use xrtc_testing::lab::{
     Browser, BrowserKind, Call, CallKind, CallOptions, Janus, JanusOptions, PageServer, Result, Topology,

@@ -66,7 +66,8 @@ fn nothing_but_the_port(kind: BrowserKind) -> Result<()> {
     Ok(())
 }
 
-/// One call; the page itself is asked as well what it was given, since a capture does not see into compression.
+/// One call; the page itself is asked as well what it was given, since a capture does not see into
+/// compression.
 fn calls_name_no_server(
     browser: &mut Browser,
     route: &str,

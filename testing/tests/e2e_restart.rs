@@ -8,7 +8,8 @@ use xrtc_testing::lab::{
     Transport, WorkDir, Xrtc, report,
 };
 
-/// What is allowed from the kill to the next picture. A browser notices nothing; it waits for its own next check.
+/// What is allowed from the kill to the next picture. A browser notices nothing; it waits for its own next
+/// check.
 fn allowance(kind: BrowserKind) -> Duration {
     match kind {
         BrowserKind::Chromium => Duration::from_secs(3),

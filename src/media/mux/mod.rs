@@ -251,11 +251,23 @@ where
 }
 
 impl Multiplexer for Mux {
-    fn handle_client<'b>(&mut self, now: Now, from: ClientPath, packet: &'b [u8], shell: &mut impl Shell<'b>) {
+    fn handle_client<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) {
         Self::handle_client(self, now, from, packet, shell);
     }
 
-    fn handle_server<'b>(&mut self, now: Now, from: ServerPath, packet: &'b [u8], shell: &mut impl Shell<'b>) {
+    fn handle_server<'b>(
+        &mut self,
+        now: Now,
+        from: ServerPath,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) {
         Self::handle_server(self, now, from, packet, shell);
     }
 

@@ -280,3 +280,25 @@ fn a_byte_order_mark_is_no_obstacle() {
         format!("\u{feff}[{}]", quoted(&plain))
     );
 }
+
+#[test]
+fn an_address_counts_once_and_a_rejected_section_not_at_all() {
+    let text = JANUS_ANSWER.replace("m=video 0", "m=video 9");
+    let mut bench = Bench::new(Mode::Hijack);
+    assert_eq!(
+        server_description(&bench.run(Direction::ToClient, text.as_bytes()))
+            .4
+            .len(),
+        3
+    );
+    let head = JANUS_ANSWER.find("m=video").expect("a second section");
+    let text = JANUS_ANSWER[..head].to_owned()
+        + &JANUS_ANSWER[head..]
+            .replace("Ja+0", "gone")
+            .replace("10.0.0.5", "10.0.0.66");
+    let outcome = bench.run(Direction::ToClient, text.as_bytes());
+    let (ufrag, .., candidates) = server_description(&outcome);
+    assert_eq!((ufrag, candidates.len()), ("Ja+0", 3));
+    let sdp = String::from_utf8(outcome.body.expect("rewritten")).expect("text");
+    assert!(!sdp.contains("gone"));
+}

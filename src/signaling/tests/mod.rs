@@ -7,6 +7,7 @@ mod refusals;
 mod samples;
 mod shapes;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -47,6 +48,8 @@ struct Bench {
     server_leg: Option<SocketAddr>,
     permits: fn(SocketAddr) -> bool,
     tokens: Tokens,
+    /// The ufrags for which an address was asked.
+    asked: RefCell<Vec<String>>,
 }
 
 const ROUTE: RouteId = RouteId(7);
@@ -71,6 +74,7 @@ impl Bench {
             server_leg: Some(([10, 0, 0, 254], 50000).into()),
             permits: |addr| matches!(addr, SocketAddr::V4(v4) if v4.ip().octets()[0] == 10),
             tokens: Tokens::default(),
+            asked: RefCell::default(),
         }
     }
 
@@ -83,7 +87,10 @@ impl Bench {
             keys: &self.keys,
             now: self.now,
             client_candidates: &self.shown,
-            server_leg: &|_| leg,
+            server_leg: &|ufrag| {
+                self.asked.borrow_mut().push(ufrag.to_owned());
+                leg
+            },
             permits: &self.permits,
             memory: &mut self.tokens,
         };

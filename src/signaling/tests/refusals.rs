@@ -172,3 +172,12 @@ fn what_does_not_speak_of_ice_is_not_touched() {
         }
     }
 }
+
+#[test]
+fn every_refusal_is_listed_in_its_place_under_a_name_of_its_own() {
+    let names: std::collections::HashSet<_> = Refusal::ALL.iter().map(|refusal| refusal.as_str()).collect();
+    assert_eq!(names.len(), Refusal::ALL.len());
+    for (place, refusal) in Refusal::ALL.iter().enumerate() {
+        assert_eq!(*refusal as usize, place);
+    }
+}

@@ -114,3 +114,66 @@ fn escapes_outside_of_the_edits_stay_as_they_were_written() {
         "{text}"
     );
 }
+
+#[test]
+fn an_encoder_that_escapes_equals_signs_hides_nothing() {
+    let mut bench = Bench::new(Mode::Hijack);
+    let escaped = |sdp: &str| {
+        format!(
+            r#"{{"id":"startResponse","sdpAnswer":{}}}"#,
+            quoted(sdp).replace('=', "\\u003d")
+        )
+    };
+    let text = bench.text(Direction::ToClient, &escaped(JANUS_ANSWER));
+    let plain: serde_json::Value = serde_json::from_str(&text).expect("still JSON");
+    assert_eq!(plain["sdpAnswer"], bench.text(Direction::ToClient, JANUS_ANSWER));
+    assert!(text.contains(r"s\u003dVideoRoom 1234\r\n"));
+}
+
+#[test]
+fn surroundings_reach_into_nested_documents() {
+    let mut bench = Bench::new(Mode::Hijack);
+    let inner = format!(r#"{{"sdp":{}}}"#, quoted(JANUS_ANSWER));
+    let body = format!(
+        r#"{{"session_id":1,"sender":2,"type":"offer","data":{}}}"#,
+        quoted(&inner)
+    );
+    let outcome = bench.run(Direction::ToClient, body.as_bytes());
+    assert!(matches!(
+        &outcome.facts[..],
+        [Fact::ServerDescription { scope: Some(scope), server_offers: true, .. }] if scope == "1:2"
+    ));
+}
+
+#[test]
+fn the_address_asked_for_is_that_of_the_session_to_come() {
+    let mut bench = Bench::new(Mode::Hijack);
+    let seen = bench.keys.server_facing(ROUTE, "Xs+/", None).ufrag;
+    for body in [
+        CHROME_OFFER,
+        r#"{"candidate":"candidate:1 1 udp 1 198.51.100.7 9 typ host","usernameFragment":"Xs+/"}"#,
+        r#"{"candidate":"candidate:1 1 udp 1 198.51.100.7 9 typ host ufrag Xs+/"}"#,
+    ] {
+        bench.text(Direction::ToServer, body);
+        assert_eq!(bench.asked.take(), [&seen[..]], "{body}");
+    }
+    bench.text(Direction::ToServer, "candidate:1 1 udp 1 198.51.100.7 9 typ host");
+    assert_eq!(bench.asked.take(), [""]);
+}
+
+#[test]
+fn what_only_looks_like_a_ufrag_is_none() {
+    let mut bench = Bench::new(Mode::Hijack);
+    for (beside, kept) in [
+        ("12", true),
+        ("\"\"", true),
+        ("null", true),
+        ("\"candidate:x\"", false),
+    ] {
+        let body = |line: &str| format!(r#"{{"candidate":"{line}","ufrag":{beside}}}"#);
+        let text = bench.text(Direction::ToServer, &body("candidate:1"));
+        let want = body(&format!("candidate:1 1 udp 2130706431 {LEG} 50000 typ host"));
+        assert_eq!(text == want, kept, "{text}");
+        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+    }
+}

@@ -1,7 +1,7 @@
 // One call through the stock janus.js, as the tests ask for it: `window.lab` is all that they use.
 //
-// `lab.start({server, kind, mountpoint, room})` resolves once the PeerConnection is connected; `lab.stats()` says
-// what the browser itself reports of it. Nothing here knows that there is a proxy.
+// `lab.start({server, kind, mountpoint, room})` resolves once the PeerConnection is connected; `lab.stats()`
+// says what the browser itself reports of it. Nothing here knows that there is a proxy.
 
 const SAMPLE_MS = 50;
 const CONNECT_MS = 20_000;
@@ -97,7 +97,8 @@ function attach(resolve) {
     },
     webrtcState: (up) => up && resolve(),
     onremotetrack: (track, _mid, on) => {
-      if (on && track.kind === "video") document.getElementById("remote").srcObject = new MediaStream([track]);
+      const video = document.getElementById("remote");
+      if (on && track.kind === "video") video.srcObject = new MediaStream([track]);
     },
     ondataopen: () => {
       dataOpen = true;
@@ -143,8 +144,8 @@ async function stats() {
 }
 
 /**
- * The longest time without a new picture since `since` (`lab.now()` then): `{gapMs, resumedMs, healthy}`, all in
- * milliseconds after `since`. `healthy` means that the longest one is over.
+ * The longest time without a new picture since `since` (`lab.now()` then): `{gapMs, resumedMs, healthy}`, all
+ * in milliseconds after `since`. `healthy` means that the longest one is over.
  */
 function gap(since) {
   const now = performance.now();

@@ -21,7 +21,8 @@ impl Capture {
     pub fn start(namespace: &Namespace, interface: &str, work: &WorkDir) -> Result<Self> {
         let file = work.join(&format!("{}.pcap", namespace.name()));
         let mut command = namespace.command("tcpdump");
-        // `-Z root`: the directory belongs to whoever runs the tests, not to the user that tcpdump would turn into.
+        // `-Z root`: the directory belongs to whoever runs the tests, not to the user that tcpdump would turn
+        // into.
         command.args([
             "-i",
             interface,

@@ -1,4 +1,5 @@
-//! Janus as Debian packages it, on a copy of its own configuration, with a video mountpoint that has real video.
+//! Janus as Debian packages it, on a copy of its own configuration, with a video mountpoint that has real
+//! video.
 
 use std::fs;
 use std::path::Path;
@@ -94,8 +95,14 @@ fn configure(directory: &Path, options: JanusOptions) -> Result<()> {
         )
     })?;
     let mountpoint = format!(
-        "\nvideo: {{\n\ttype = \"rtp\"\n\tid = {VIDEO_MOUNTPOINT}\n\tdescription = \"The packaged recording\"\n\
-         \tmedia = ({{\n\t\ttype = \"video\"\n\t\tmid = \"v\"\n\t\tport = {RTP_PORT}\n\t\tpt = 100\n\t\tcodec = \"vp8\"\n\t}})\n}}\n"
+        r#"
+video: {{
+    type = "rtp"
+    id = {VIDEO_MOUNTPOINT}
+    description = "The packaged recording"
+    media = ({{ type = "video", mid = "v", port = {RTP_PORT}, pt = 100, codec = "vp8" }})
+}}
+"#
     );
     edit(&directory.join("janus.plugin.streaming.jcfg"), |text| {
         text + &mountpoint

@@ -5,12 +5,12 @@
 //!   browser ── 10.77.1 ── xrtc ── 10.77.2 ── Janus + video source
 //! ```
 //!
-//! Nothing forwards and there is no default route, so a call that works went through the proxy. Every resource is
-//! released when its owner is dropped, panics included; what a killed run left behind, the next one sweeps up.
-//! Waiting is always for an observed state, with a deadline.
+//! Nothing forwards and there is no default route, so a call that works went through the proxy. Every
+//! resource is released when its owner is dropped, panics included; what a killed run left behind, the next
+//! one sweeps up. Waiting is always for an observed state, with a deadline.
 //!
-//! It needs root (or `unshare -Urnm` with a tmpfs on `/run`) and the programs that `testing/setup.sh` installs;
-//! without them the tests fail with one line that says so.
+//! It needs root (or `unshare -Urnm` with a tmpfs on `/run`) and the programs that `testing/setup.sh`
+//! installs; without them the tests fail with one line that says so.
 
 mod browser;
 mod call;

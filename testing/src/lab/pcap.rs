@@ -1,5 +1,5 @@
-//! Reads a classic pcap file of Ethernet frames as far as IP, TCP and UDP go. What it cannot read is an error, not
-//! a gap: a test that proves an absence must have seen everything.
+//! Reads a classic pcap file of Ethernet frames as far as IP, TCP and UDP go. What it cannot read is an
+//! error, not a gap: a test that proves an absence must have seen everything.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,8 +25,8 @@ pub(super) enum Protocol {
     Other(u8),
 }
 
-/// One IP packet. Ports are 0 where the protocol has none; an ICMP error about a datagram of these two hosts has
-/// that datagram's, since it is the receiving host's answer to it.
+/// One IP packet. Ports are 0 where the protocol has none; an ICMP error about a datagram of these two hosts
+/// has that datagram's, since it is the receiving host's answer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
     /// Where it came from.
@@ -131,7 +131,8 @@ fn transport(from: IpAddr, to: IpAddr, protocol: u8, fragment: bool, body: &[u8]
     })
 }
 
-/// The ports of the datagram that an ICMP "destination unreachable" quotes, as seen in the error's own direction.
+/// The ports of the datagram that an ICMP "destination unreachable" quotes, as seen in the error's own
+/// direction.
 fn refused_ports(from: IpAddr, to: IpAddr, protocol: u8, body: &[u8]) -> Option<(u16, u16)> {
     const ERROR_HEADER: usize = 8;
     let quoted = body.get(ERROR_HEADER..)?;

@@ -18,7 +18,8 @@ const PROGRAMS: [&str; 6] = ["ip", "tcpdump", "janus", "chromium", "firefox-esr"
 
 /// The directory of the browser driver, its npm packages and the test page.
 pub(super) fn browser_directory() -> PathBuf {
-    // As cargo says it at run time where it does: checkouts that share a target directory share what is compiled in.
+    // As cargo says it at run time where it does: checkouts that share a target directory share what is
+    // compiled in.
     let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&package).join("browser")
 }

@@ -22,7 +22,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; standard error, and standard output unless `command` captures it, go to `DIRECTORY/NAME.log`.
+    /// Starts `command`; standard error, and standard output unless `command` captures it, go to
+    /// `DIRECTORY/NAME.log`.
     pub fn spawn(name: &str, command: &mut Command, directory: &Path) -> Result<Self> {
         Self::spawn_with(name, command, directory, |command, log| {
             command.stdin(Stdio::null()).stdout(log);

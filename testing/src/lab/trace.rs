@@ -29,8 +29,9 @@ impl Trace {
             .count()
     }
 
-    /// Packets to and from anything but `port` of `peers`. mDNS and neighbour discovery do not count: the browser's
-    /// host resolves its own and its neighbours' names and addresses with them, and they stay on the link.
+    /// Packets to and from anything but `port` of `peers`. mDNS and neighbour discovery do not count: the
+    /// browser's host resolves its own and its neighbours' names and addresses with them, and they stay on
+    /// the link.
     pub fn strangers(&self, peers: &[IpAddr], port: u16) -> BTreeSet<String> {
         let is_peer = |(ip, at): Endpoint| at == port && peers.contains(&ip);
         let strange = self
@@ -42,8 +43,8 @@ impl Trace {
             .collect()
     }
 
-    /// Where a payload names `address`: as text in a reassembled TCP stream or a datagram, or in the bytes of a STUN
-    /// message, plain or XORed (RFC 8489 section 14.2).
+    /// Where a payload names `address`: as text in a reassembled TCP stream or a datagram, or in the bytes of
+    /// a STUN message, plain or XORed (RFC 8489 section 14.2).
     pub fn mentions(&self, address: IpAddr) -> BTreeSet<String> {
         let text = address.to_string().into_bytes();
         let mut found = BTreeSet::new();
@@ -79,7 +80,8 @@ impl Trace {
             .any(|stream| contains(stream, text.as_bytes()))
     }
 
-    /// The bytes of each direction of each TCP connection, in order. A gap closes up, so text beside it still shows.
+    /// The bytes of each direction of each TCP connection, in order. A gap closes up, so text beside it still
+    /// shows.
     fn streams(&self) -> BTreeMap<(Endpoint, Endpoint), Vec<u8>> {
         let mut segments: BTreeMap<(Endpoint, Endpoint), BTreeMap<u32, &[u8]>> = BTreeMap::new();
         let mut first = BTreeMap::new();
@@ -91,7 +93,8 @@ impl Trace {
                 continue;
             }
             let flow = (packet.source, packet.destination);
-            // Relative to the first one seen, and shifted, so that neither wrapping nor reordering upsets the order.
+            // Relative to the first one seen, and shifted, so that neither wrapping nor reordering upsets the
+            // order.
             let start = *first.entry(flow).or_insert(sequence);
             let at = sequence.wrapping_sub(start).wrapping_add(1 << 31);
             segments
@@ -118,7 +121,8 @@ fn kind(protocol: Protocol) -> &'static str {
 fn is_link_chatter(packet: &Packet) -> bool {
     match packet.protocol {
         Protocol::Udp => packet.destination.1 == MDNS && packet.destination.0.is_multicast(),
-        // Neighbour discovery (RFC 4861) and multicast listener reports (RFC 3810); the latter follow an option header.
+        // Neighbour discovery (RFC 4861) and multicast listener reports (RFC 3810); the latter follow an
+        // option header.
         Protocol::Other(ICMPV6) => packet
             .payload
             .first()
@@ -141,7 +145,8 @@ fn stun_names(payload: &[u8], address: IpAddr) -> bool {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
     };
-    // The mask is the magic cookie, and for IPv6 the transaction id after it: just the header's bytes from 4 on.
+    // The mask is the magic cookie, and for IPv6 the transaction id after it: just the header's bytes from 4
+    // on.
     let masked: Vec<u8> = plain
         .iter()
         .zip(&payload[4..STUN_HEADER])

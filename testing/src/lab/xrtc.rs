@@ -23,7 +23,8 @@ pub struct Xrtc {
 }
 
 impl Xrtc {
-    /// Starts it in front of the lab's Janus, with the test page as its static files, and waits until it listens.
+    /// Starts it in front of the lab's Janus, with the test page as its static files, and waits until it
+    /// listens.
     ///
     /// `/hijack` and `/direct` lead to the same Janus, one in each mode.
     pub fn start(topology: &Topology, work: &WorkDir) -> Result<Self> {

@@ -35,7 +35,11 @@ async fn a_request_under_way_is_finished_and_idle_connections_end() {
     let answer = tokio::spawn(send(front.get("/")));
     starts.recv().await.unwrap();
     let shutdown = tokio::spawn(front.server.shutdown(LONG));
-    assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0, "idle connections are closed at once");
+    assert_eq!(
+        idle.read(&mut [0; 1]).await.unwrap(),
+        0,
+        "idle connections are closed at once"
+    );
     assert!(!shutdown.is_finished());
     go.send(()).await.unwrap();
     assert_eq!(text(answer.await.unwrap()).await, "done");
@@ -57,7 +61,14 @@ async fn websockets_go_on_until_the_deadline_and_end_with_1001_on_both_sides() {
     let front = Setup::to(&[(Scheme::Ws, upstream)]).start();
     let mut socket = connect(&front, &[]).await.unwrap().0;
     let shutdown = front.server.shutdown(Duration::ZERO);
-    let (code, ()) = tokio::join!(async { close_code(socket.next().await) }, shutdown);
+    let (code, ()) = tokio::join!(
+        async {
+            let code = close_code(socket.next().await);
+            while socket.next().await.is_some() {}
+            code
+        },
+        shutdown
+    );
     assert_eq!(code, Some(CloseCode::Away));
     assert_eq!(told.recv().await.unwrap(), Some(CloseCode::Away));
     assert_eq!(front.counters.websockets_closed.get(), 1);

@@ -13,7 +13,11 @@ use crate::origin::{echo_origin, origin, respond};
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_a_502() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let front = Setup::to(&[(Scheme::Http, closed)]).start();
     let response = send(front.get("/")).await;
     assert_eq!(response.status(), 502);
@@ -61,7 +65,11 @@ async fn a_request_to_websocket_servers_only_is_a_502_that_says_so() {
     let front = Setup::to(&[(Scheme::Ws, "127.0.0.1:9".parse().unwrap())]).start();
     let response = send(front.get("/")).await;
     assert_eq!(response.status(), 502);
-    assert!(text(response).await.contains("no server for this kind of request"));
+    assert!(
+        text(response)
+            .await
+            .contains("no server for this kind of request")
+    );
     assert_eq!(front.count("upstream_no_server"), 1);
 }
 
@@ -93,14 +101,44 @@ async fn beyond_max_conns_requests_wait_and_then_get_a_503() {
 async fn bad_requests_are_refused_before_they_reach_an_upstream() {
     let front = Setup::to(&[(Scheme::Http, echo_origin().await)]).start();
     for (request, status) in [
-        ("GET /a/../b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "400"),
-        ("GET /a/%2e%2E/b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "400"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", "400"),
-        ("CONNECT a:1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "405"),
+        (
+            "GET /a/../b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+            "400",
+        ),
+        (
+            "GET /a/%2e%2E/b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+            "400",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
+            "400",
+        ),
+        (
+            "CONNECT a:1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "405",
+        ),
         ("GARBAGE\r\n\r\n", "400"),
     ] {
         let answer = front.raw(request).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request:?}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_body_that_stalls_is_a_408_and_not_the_upstreams_fault() {
+    for content_type in ["application/sdp", "video/mp4"] {
+        let mut setup = Setup::to(&[(Scheme::Http, echo_origin().await)]);
+        setup.limits.body_timeout = Duration::from_millis(50);
+        let front = setup.start();
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: {content_type}\r\nContent-Length: 9\r\n\r\nv=0"
+        );
+        let answer = front.raw(&request).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{content_type}: {answer}");
+        assert_eq!(front.count("upstream_broken"), 0);
     }
 }
 
@@ -115,7 +153,10 @@ async fn http_1_0_clients_are_served() {
 #[tokio::test]
 async fn headers_that_do_not_come_end_the_connection() {
     let mut setup = Setup::empty();
-    setup.limits = Limits { header_timeout: Duration::from_millis(50), ..Limits::default() };
+    setup.limits = Limits {
+        header_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
     let front = setup.start();
     let answer = front.raw("GET / HTTP/1.1\r\nHost:").await;
     assert!(!answer.contains(" 200 "), "{answer}");
@@ -124,7 +165,10 @@ async fn headers_that_do_not_come_end_the_connection() {
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_the_others_live_on() {
     let mut setup = Setup::to(&[(Scheme::Http, echo_origin().await)]);
-    setup.limits = Limits { connections: 1, ..Limits::default() };
+    setup.limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
     let front = setup.start();
     let mut first = TcpStream::connect(front.addr).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";

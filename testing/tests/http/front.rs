@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use xrtc::config::{Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup};
+use xrtc::config::{
+    Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup,
+};
 use xrtc::http::{Calls, ConnInfo, Counters, Limits, Server, Shared, Site, TokenMemory};
 use xrtc::ice::{KeyRing, RouteId, Transport};
 use xrtc::signaling::{Fact, ProxyCandidate, Refusal};
@@ -28,6 +31,7 @@ pub(crate) const SERVER_LEG: &str = "198.51.100.2";
 /// Records what it is told.
 pub(crate) struct MockCalls {
     keys: Arc<KeyRing>,
+    clock: AtomicU32,
     pub(crate) facts: Mutex<Vec<(u64, Fact)>>,
     pub(crate) refusals: Mutex<Vec<Refusal>>,
 }
@@ -45,8 +49,14 @@ impl Calls for MockCalls {
     fn client_candidates(&self, conn: &ConnInfo) -> Vec<ProxyCandidate> {
         let addr = SocketAddr::new(PROXY.parse().unwrap(), conn.local.port());
         vec![
-            ProxyCandidate { transport: Transport::Udp, addr },
-            ProxyCandidate { transport: Transport::Tcp, addr },
+            ProxyCandidate {
+                transport: Transport::Udp,
+                addr,
+            },
+            ProxyCandidate {
+                transport: Transport::Tcp,
+                addr,
+            },
         ]
     }
 
@@ -63,7 +73,7 @@ impl Calls for MockCalls {
     }
 
     fn unix_now(&self) -> u32 {
-        1_800_000_000
+        self.clock.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -112,6 +122,7 @@ impl Setup {
         let upstreams = Arc::new(Upstreams::new(&self.groups).unwrap());
         let calls = Arc::new(MockCalls {
             keys: Arc::new(KeyRing::new([7; 32], &[])),
+            clock: AtomicU32::new(1_800_000_000),
             facts: Mutex::default(),
             refusals: Mutex::default(),
         });
@@ -124,10 +135,18 @@ impl Setup {
             connections: Arc::default(),
         });
         let site = Arc::new(Site::new(&self.http, shared));
-        let loopback = ListenAddr { ip: Some(IpAddr::from([127, 0, 0, 1])), port: 0 };
+        let loopback = ListenAddr {
+            ip: Some(IpAddr::from([127, 0, 0, 1])),
+            port: 0,
+        };
         let listeners = xrtc::http::bind(loopback).unwrap();
         let server = Server::start(listeners, &site, self.limits).unwrap();
-        Front { addr: server.addrs()[0], server, calls, counters }
+        Front {
+            addr: server.addrs()[0],
+            server,
+            calls,
+            counters,
+        }
     }
 }
 
@@ -137,7 +156,11 @@ pub(crate) fn group(servers: &[(Scheme, SocketAddr)]) -> UpstreamGroup {
         mode: Balance::RoundRobin,
         servers: servers
             .iter()
-            .map(|&(scheme, addr)| UpstreamServer { scheme, host: addr.ip().to_string(), port: addr.port() })
+            .map(|&(scheme, addr)| UpstreamServer {
+                scheme,
+                host: addr.ip().to_string(),
+                port: addr.port(),
+            })
             .collect(),
         media_allow: Vec::new(),
         max_sessions: None,
@@ -154,7 +177,10 @@ pub(crate) fn route(tag: &str, upstream: usize, prefix: &str, rewrite: Option<&s
         match_all: false,
         hosts: Vec::new(),
         protos: Vec::new(),
-        paths: vec![PathRule { prefix: prefix.into(), rewrite: rewrite.map(Into::into) }],
+        paths: vec![PathRule {
+            prefix: prefix.into(),
+            rewrite: rewrite.map(Into::into),
+        }],
     }
 }
 
@@ -175,7 +201,12 @@ impl Front {
         Request::get(self.uri(path)).body(Full::default()).unwrap()
     }
 
-    pub(crate) fn post(&self, path: &str, content_type: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Bytes>,
+    ) -> Request<Full<Bytes>> {
         Request::post(self.uri(path))
             .header("content-type", content_type)
             .body(Full::new(body.into()))

@@ -52,7 +52,12 @@ async fn a_request_arrives_with_its_host_and_what_we_know_of_the_client() {
 async fn hop_by_hop_fields_of_a_response_end_here() {
     let upstream = origin(|_| async {
         let mut response = respond("image/png", "x");
-        for (name, value) in [("connection", "x-hop"), ("x-hop", "1"), ("keep-alive", "timeout=9"), ("etag", "\"e\"")] {
+        for (name, value) in [
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=9"),
+            ("etag", "\"e\""),
+        ] {
             response.headers_mut().insert(name, value.parse().unwrap());
         }
         response
@@ -92,6 +97,19 @@ async fn servers_of_a_group_take_turns() {
         seen += &text(send(front.get("/")).await).await;
     }
     assert_eq!(seen, "abab");
+}
+
+#[tokio::test]
+async fn a_server_with_a_name_is_found_and_its_addresses_are_known() {
+    let port = fixed_origin("text/plain", "named").await.port();
+    let mut setup = Setup::to(&[(Scheme::Http, ([127, 0, 0, 1], port).into())]);
+    setup.groups[0].servers[0].host = "localhost".into();
+    let upstreams = xrtc::upstream::Upstreams::new(&setup.groups).unwrap();
+    assert!(upstreams.addresses(0).is_empty());
+    upstreams.refresh().await;
+    assert!(upstreams.addresses(0).contains(&[127, 0, 0, 1].into()));
+    let front = setup.start();
+    assert_eq!(text(send(front.get("/")).await).await, "named");
 }
 
 /// Neither side of the proxy keeps what the other has not taken: of 128 MiB, only what sockets buffer is under way.
@@ -141,7 +159,9 @@ async fn an_upload_streams_while_it_is_made() {
     let front = Setup::to(&[(Scheme::Http, upstream)]).start();
     let (feed, fed) = mpsc::channel::<Bytes>(1);
     let stream = futures_util::stream::unfold(fed, |mut fed| async {
-        fed.recv().await.map(|data| (Ok::<_, std::io::Error>(Frame::data(data)), fed))
+        fed.recv()
+            .await
+            .map(|data| (Ok::<_, std::io::Error>(Frame::data(data)), fed))
     });
     let request = Request::post(front.uri("/"))
         .header("content-type", "video/mp4")
@@ -150,7 +170,11 @@ async fn an_upload_streams_while_it_is_made() {
     let answer = tokio::spawn(send(request));
     for round in 1..=3 {
         feed.send(Bytes::from_static(b"12345")).await.unwrap();
-        assert_eq!(told.recv().await, Some(round * 5), "before the next piece is made");
+        assert_eq!(
+            told.recv().await,
+            Some(round * 5),
+            "before the next piece is made"
+        );
     }
     drop(feed);
     assert_eq!(text(answer.await.unwrap()).await, "15");
@@ -179,6 +203,8 @@ async fn a_client_that_leaves_ends_the_upstream_request() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone)
+        .await
+        .unwrap();
     drops.close();
 }

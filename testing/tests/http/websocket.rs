@@ -1,7 +1,11 @@
 //! WebSockets through the proxy.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::Response;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
@@ -58,7 +62,10 @@ async fn every_kind_of_message_passes_and_the_protocol_is_the_upstreams_choice()
     let (front, mut told) = reporting_front().await;
     let headers = [
         ("sec-websocket-protocol", "janus-protocol, other"),
-        ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
+        (
+            "sec-websocket-extensions",
+            "permessage-deflate; client_max_window_bits",
+        ),
     ];
     let (mut socket, response) = connect(&front, &headers).await.unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], "janus-protocol");
@@ -85,11 +92,19 @@ async fn every_kind_of_message_passes_and_the_protocol_is_the_upstreams_choice()
 
 #[tokio::test]
 async fn the_close_code_and_reason_pass_in_each_direction() {
-    let bye = CloseFrame { code: CloseCode::from(4001), reason: Utf8Bytes::from("bye") };
+    let bye = CloseFrame {
+        code: CloseCode::from(4001),
+        reason: Utf8Bytes::from("bye"),
+    };
     let (front, mut told) = reporting_front().await;
     let (mut socket, _) = connect(&front, &[]).await.unwrap();
     socket.close(Some(bye.clone())).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), Message::Close(Some(bye.clone())));
+    assert_eq!(
+        socket.next().await.unwrap().unwrap(),
+        Message::Close(Some(bye.clone()))
+    );
+    assert!(socket.next().await.is_none());
 
     let from_server = bye.clone();
     let upstream = websocket_origin(move |mut socket| {
@@ -113,7 +128,10 @@ async fn a_message_beyond_the_limit_ends_with_1009() {
     socket.send(Message::binary(vec![0; 1024 * 1024])).await.unwrap();
     assert_eq!(told.recv().await.unwrap().len(), 1024 * 1024);
     assert_eq!(socket.next().await.unwrap().unwrap().len(), 1024 * 1024);
-    socket.send(Message::binary(vec![0; 1024 * 1024 + 1])).await.unwrap();
+    socket
+        .send(Message::binary(vec![0; 1024 * 1024 + 1]))
+        .await
+        .unwrap();
     assert_eq!(close_code(socket.next().await), Some(CloseCode::Size));
     assert_eq!(close_code(told.recv().await.map(Ok)), Some(CloseCode::Away));
 }
@@ -154,15 +172,58 @@ async fn a_burst_passes_in_order() {
     };
     let receiving = async {
         for n in 0..MESSAGES {
-            assert_eq!(receive.next().await.unwrap().unwrap(), Message::text(n.to_string()));
+            assert_eq!(
+                receive.next().await.unwrap().unwrap(),
+                Message::text(n.to_string())
+            );
         }
     };
     tokio::join!(sending, reporting, receiving);
 }
 
+/// A reader that is slow slows the writer down: only what sockets buffer is under way.
+#[tokio::test]
+async fn messages_are_not_kept_for_a_slow_reader() {
+    const MESSAGES: usize = 2048;
+    const SIZE: usize = 64 * 1024;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let upstream = websocket_origin(move |mut socket| {
+        let sent = counted.clone();
+        async move {
+            for _ in 0..MESSAGES {
+                socket.send(Message::binary(vec![0; SIZE])).await.unwrap();
+                sent.fetch_add(SIZE, Ordering::SeqCst);
+            }
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    })
+    .await;
+    let front = Setup::to(&[(Scheme::Ws, upstream)]).start();
+    let (mut socket, _) = connect(&front, &[]).await.unwrap();
+    let (mut received, mut most) = (0, 0);
+    while received < MESSAGES * SIZE {
+        received += socket.next().await.unwrap().unwrap().len();
+        most = most.max(sent.load(Ordering::SeqCst).saturating_sub(received));
+    }
+    assert!(most < 48 * 1024 * 1024, "{most} bytes were under way");
+}
+
+#[tokio::test]
+async fn broken_frames_end_with_the_code_for_it() {
+    let unmasked = (&[0x81, 2, b'h', b'i'][..], CloseCode::Protocol);
+    let no_utf8 = (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], CloseCode::Invalid);
+    for (frame, code) in [unmasked, no_utf8] {
+        let (front, mut told) = reporting_front().await;
+        let (mut socket, _) = connect(&front, &[]).await.unwrap();
+        socket.get_mut().write_all(frame).await.unwrap();
+        assert_eq!(close_code(socket.next().await), Some(code));
+        assert_eq!(close_code(told.recv().await.map(Ok)), Some(CloseCode::Away));
+    }
+}
+
 #[tokio::test]
 async fn frames_that_come_with_the_handshake_are_not_lost() {
-    use tokio::io::AsyncWriteExt as _;
     // Upstream: speaks at once, in the same segment as its handshake or not.
     let (tell, mut told) = mpsc::channel(4);
     let upstream = websocket_origin(move |mut socket| {
@@ -178,15 +239,15 @@ async fn frames_that_come_with_the_handshake_are_not_lost() {
     let front = Setup::to(&[(Scheme::Ws, upstream)]).start();
     let mut stream = TcpStream::connect(front.addr).await.unwrap();
     // Client: a text frame "hi", masked with zeroes, in the same write as the request.
-    let mut bytes = b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+    let mut bytes =
+        b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        .to_vec();
+            .to_vec();
     bytes.extend_from_slice(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']);
     stream.write_all(&bytes).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), Message::text("hi"));
     let mut answer = Vec::new();
     while !answer.ends_with(b"welcome") {
-        use tokio::io::AsyncReadExt as _;
         assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
     }
     let frame = answer.split_off(answer.len() - "welcome".len() - 2);
@@ -203,7 +264,9 @@ async fn a_refusal_of_the_upstream_passes_as_it_is() {
     let upstream = origin(|_| async {
         let mut refusal = respond("application/json", "{\"why\":\"not you\"}");
         *refusal.status_mut() = hyper::StatusCode::FORBIDDEN;
-        refusal.headers_mut().insert("x-reason", "policy".parse().unwrap());
+        refusal
+            .headers_mut()
+            .insert("x-reason", "policy".parse().unwrap());
         refusal
     })
     .await;
@@ -221,7 +284,9 @@ async fn a_refusal_of_the_upstream_passes_as_it_is() {
 async fn an_upstream_that_chooses_what_was_not_offered_is_a_502() {
     let upstream = origin(|mut request| async move {
         let (mut response, _) = hyper_tungstenite::upgrade(&mut request, None).unwrap();
-        response.headers_mut().insert("sec-websocket-protocol", "other".parse().unwrap());
+        response
+            .headers_mut()
+            .insert("sec-websocket-protocol", "other".parse().unwrap());
         response.map(http_body_util::BodyExt::boxed_unsync)
     })
     .await;
