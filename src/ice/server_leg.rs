@@ -54,7 +54,9 @@ pub enum LegState {
 #[derive(Debug)]
 struct Pair {
     path: ServerPath,
+    /// The last checks that have no answer yet, `next` being the oldest. A triggered check does not disown them.
     requests: [Option<TransactionId>; OUTSTANDING],
+    next: usize,
     sent: u32,
     due: u64,
     succeeded: bool,
@@ -135,6 +137,7 @@ impl ServerLeg {
         self.pairs.push(Pair {
             path,
             requests: [None; OUTSTANDING],
+            next: 0,
             sent: 0,
             due: mono,
             succeeded: false,
@@ -321,7 +324,8 @@ impl ServerLeg {
         let pair = &mut self.pairs[at];
         // An answered pair's next check is due a keep-alive later; an unanswered one is retried ever more slowly.
         pair.due = mono + (FIRST_INTERVAL << pair.sent.min(4)).min(MAX_INTERVAL);
-        pair.requests[pair.sent as usize % OUTSTANDING] = Some(transaction);
+        pair.requests[pair.next] = Some(transaction);
+        pair.next = (pair.next + 1) % OUTSTANDING;
         pair.sent += 1;
         if let Ok(len) = writer.finish(&self.remote_key) {
             out.send(&pair.path, &buf[..len]);

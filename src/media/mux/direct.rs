@@ -106,10 +106,12 @@ impl Mux {
         if !flow.has_consent(now.mono) {
             return Err(DropReason::ConsentExpired);
         }
-        let answered =
-            classify(packet) == Datagram::Stun && flow.chosen().is_none() && is_answer(flow, packet);
-        let first = answered && flow.chosen().is_none();
-        flow.heard(from, answered, now.mono);
+        let is_stun = classify(packet) == Datagram::Stun;
+        if is_stun && is_for_another(flow, packet) {
+            return Err(DropReason::PairTaken);
+        }
+        let first = is_stun && flow.chosen().is_none() && is_answer(flow, packet);
+        flow.heard(from, first, now.mono);
         if first {
             self.counters.add(Counter::SessionsConnected, 1);
         }
@@ -122,6 +124,17 @@ impl Mux {
 fn is_answer(flow: &DirectFlow, packet: &[u8]) -> bool {
     Message::parse(packet).is_ok_and(|message| {
         message.class() == Class::Success && message.authenticate(&flow.call.key).is_some()
+    })
+}
+
+/// Whether a packet is a check for another client: a server with one port for all calls checks the address that its SDP
+/// named, which may by now be the pair of another call.
+fn is_for_another(flow: &DirectFlow, packet: &[u8]) -> bool {
+    Message::parse(packet).is_ok_and(|message| {
+        message.class() == Class::Request
+            && message
+                .username_parts()
+                .is_some_and(|(client, _)| *client != *flow.client_ufrag)
     })
 }
 
