@@ -201,6 +201,18 @@ impl World {
         &mut self.server(call.server).sessions[call.session]
     }
 
+    /// Whether the client's ICE carries media.
+    pub fn client_is_connected(&mut self, call: &Placed) -> bool {
+        let now = self.now;
+        self.browser(call.client).is_connected(now)
+    }
+
+    /// Whether the client's ICE has failed.
+    pub fn client_has_failed(&mut self, call: &Placed) -> bool {
+        let now = self.now;
+        self.browser(call.client).has_failed(now)
+    }
+
     /// Whether media of the call reaches both ends, judged by what comes in the next `ms` milliseconds.
     pub fn flows(&mut self, call: &Placed, ms: u64) -> bool {
         let before = self.received(call);
