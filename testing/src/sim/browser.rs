@@ -55,8 +55,7 @@ pub struct Browser {
     pub conflicts: u64,
     /// Checks that came and were answered.
     pub checks_answered: u64,
-    /// Media goes here, whatever the checks say.
-    pub forced_pair: Option<usize>,
+    forced_pair: Option<usize>,
     habit: Habit,
     controlling: bool,
     tie_breaker: u64,
@@ -104,6 +103,17 @@ impl Browser {
     /// Starts in the controlled role, as against a full server that offers.
     pub const fn start_controlled(&mut self) {
         self.controlling = false;
+    }
+
+    /// Selects a pair, whatever its rank, as after a change of networks.
+    pub fn use_pair(&mut self, at: usize, now: u64) {
+        self.forced_pair = Some(at);
+        self.pairs[at].due = now;
+    }
+
+    /// Checks every pair at `now`, whatever its turn.
+    pub fn check_now(&mut self, now: u64) {
+        self.pairs.iter_mut().for_each(|pair| pair.due = now);
     }
 
     /// Whether a pair carries media.

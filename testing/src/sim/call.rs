@@ -213,6 +213,12 @@ impl World {
         self.browser(call.client).has_failed(now)
     }
 
+    /// Has the client select one of its pairs.
+    pub fn use_pair(&mut self, call: &Placed, pair: usize) {
+        let now = self.now;
+        self.browser(call.client).use_pair(pair, now);
+    }
+
     /// Whether media of the call reaches both ends, judged by what comes in the next `ms` milliseconds.
     pub fn flows(&mut self, call: &Placed, ms: u64) -> bool {
         let before = self.received(call);
