@@ -7,7 +7,10 @@
 //! The library is the daemon's parts; its only stable interface is the `xrtc` command.
 //! `wire`, `sdp`, `ice` and `signaling` are pure: time, randomness and bytes are arguments there.
 
+pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod demo;
 pub mod http;
 pub mod ice;

@@ -55,7 +55,12 @@ mod tests {
     #[test]
     fn the_text_is_what_prometheus_reads() {
         let mut page = Page::default();
-        page.counters("xrtc_drops_total", "Packets dropped, by reason.", "reason", [("not_ice", 3), ("x", 0)]);
+        page.counters(
+            "xrtc_drops_total",
+            "Packets dropped, by reason.",
+            "reason",
+            [("not_ice", 3), ("x", 0)],
+        );
         page.gauge("xrtc_sessions", "Calls now.", 2);
         assert_eq!(
             page.finish(),

@@ -61,7 +61,10 @@ fn respond<B>(request: &Request<B>, report: &dyn Report) -> Response<Full<Bytes>
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
         "/readyz" if report.is_ready() => text(StatusCode::OK, "ready\n".into()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
-        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz\n".into()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /metrics, /healthz and /readyz\n".into(),
+        ),
     }
 }
 
@@ -98,20 +101,32 @@ mod tests {
     #[tokio::test]
     async fn metrics_are_plain_text() {
         let response = ask(Method::GET, "/metrics", true);
-        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "xrtc_x 1\n");
+        assert_eq!(
+            response.headers()[CONTENT_TYPE],
+            "text/plain; version=0.0.4; charset=utf-8"
+        );
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            "xrtc_x 1\n"
+        );
     }
 
     #[test]
     fn draining_is_healthy_but_not_ready() {
         assert_eq!(ask(Method::GET, "/healthz", false).status(), StatusCode::OK);
-        assert_eq!(ask(Method::GET, "/readyz", false).status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            ask(Method::GET, "/readyz", false).status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
         assert_eq!(ask(Method::GET, "/readyz", true).status(), StatusCode::OK);
     }
 
     #[test]
     fn nothing_else_is_there() {
         assert_eq!(ask(Method::GET, "/", true).status(), StatusCode::NOT_FOUND);
-        assert_eq!(ask(Method::POST, "/metrics", true).status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(
+            ask(Method::POST, "/metrics", true).status(),
+            StatusCode::METHOD_NOT_ALLOWED
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The resolved configuration: every reference holds, every number is in range, every duration parsed.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +19,8 @@ pub struct Config {
     pub upstreams: Vec<UpstreamGroup>,
     /// Settings of the daemon as a whole.
     pub global: Global,
-    /// Things that are accepted but do nothing yet; one line each.
+    /// What the file asks for in vain or hardly means; one line each, with its line number. First, where there are
+    /// any, all keys that do nothing yet.
     pub warnings: Vec<String>,
 }
 
@@ -41,6 +43,20 @@ pub struct Global {
     pub admin: Option<ListenAddr>,
 }
 
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            state_dir: None,
+            drain_timeout: Duration::from_secs(30),
+            token_lifetime: Duration::from_secs(7 * 24 * 3600),
+            upstream_ports: None,
+            media_threads: None,
+            max_sessions: 20_000,
+            admin: None,
+        }
+    }
+}
+
 /// A listening address: `ip:port`, or `:port` for every address of both families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddr {
@@ -48,6 +64,16 @@ pub struct ListenAddr {
     pub ip: Option<IpAddr>,
     /// The port.
     pub port: u16,
+}
+
+impl fmt::Display for ListenAddr {
+    /// As it is written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            Some(ip) => SocketAddr::new(ip, self.port).fmt(f),
+            None => write!(f, ":{}", self.port),
+        }
+    }
 }
 
 /// What a service listens for.
@@ -59,6 +85,27 @@ pub enum ServiceKind {
     Tcp,
     /// `proto: udp`: ICE over UDP.
     Udp,
+}
+
+impl ServiceKind {
+    /// The value of `proto`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// `tcp` or `udp`: what it listens with.
+    #[must_use]
+    pub const fn transport(self) -> &'static str {
+        match self {
+            Self::Http | Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 /// One listening service.
@@ -134,6 +181,23 @@ pub struct Http {
     pub routes: Vec<Route>,
 }
 
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            servername: None,
+            root: None,
+            max_conns: 100,
+            idle_conn_timeout: Duration::from_secs(30),
+            dial_timeout: Duration::from_secs(10),
+            response_header_timeout: Duration::from_secs(300),
+            keepalive_timeout: Duration::from_secs(1200),
+            flush_interval: Duration::from_millis(100),
+            global_flush_interval: Duration::from_millis(100),
+            routes: Vec::new(),
+        }
+    }
+}
+
 /// One route of an `http:` section: a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -160,7 +224,7 @@ pub struct Route {
 /// One entry of `paths`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathRule {
-    /// Matches whole segments.
+    /// Matches whole segments. Starts with `/`; ends with `/` only if that is all of it (as does the rewrite).
     pub prefix: String,
     /// `/a: /b`: what the prefix is replaced by.
     pub rewrite: Option<String>,
@@ -201,6 +265,19 @@ pub struct Server {
     pub port: u16,
 }
 
+impl fmt::Display for Server {
+    /// As a URL, with its port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, host, port } = self;
+        let scheme = scheme.as_str();
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
 /// A server's scheme. `Http*` servers take requests, `Ws*` servers take WebSockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -212,4 +289,29 @@ pub enum Scheme {
     Ws,
     /// `wss://`
     Wss,
+}
+
+impl Scheme {
+    /// Every scheme.
+    pub const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Ws, Self::Wss];
+
+    /// As in a URL, without `://`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// The port of a URL that names none.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http | Self::Ws => 80,
+            Self::Https | Self::Wss => 443,
+        }
+    }
 }

@@ -13,13 +13,16 @@ const MAX_CANDIDATES: usize = 8;
 
 /// The addresses of this machine that another host could send to: neither loopback nor link-local.
 #[must_use]
-pub fn own_addresses() -> Vec<IpAddr> {
+pub(super) fn own_addresses() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot list this machine's addresses");
         Vec::new()
     });
-    let mut addresses: Vec<IpAddr> =
-        interfaces.iter().map(|interface| interface.ip()).filter(|ip| is_global(*ip)).collect();
+    let mut addresses: Vec<IpAddr> = interfaces
+        .iter()
+        .map(|interface| interface.ip())
+        .filter(|ip| is_global(*ip))
+        .collect();
     // Interfaces come in the kernel's order; IPv4 first is what most clients can use.
     addresses.sort_by_key(IpAddr::is_ipv6);
     addresses.dedup();
@@ -36,19 +39,19 @@ fn is_global(ip: IpAddr) -> bool {
 
 /// Where clients can send ICE to one service.
 #[derive(Clone, Debug)]
-pub struct IceService {
+pub(super) struct IceService {
     /// Its transport.
-    pub transport: Transport,
+    pub(super) transport: Transport,
     /// Where it listens, with the port that it really has.
-    pub addr: ListenAddr,
+    pub(super) addr: ListenAddr,
     /// `candidate_ips` as written.
-    pub ips: CandidateIps,
+    pub(super) ips: CandidateIps,
 }
 
 /// The candidates for a client whose HTTP connection came in on `local`, best first. `resolve` gives what a name of
 /// `candidate_ips` stands for now; `own` is [`own_addresses`].
 #[must_use]
-pub fn candidates(
+pub(super) fn candidates(
     services: &[IceService],
     local: IpAddr,
     own: &[IpAddr],
@@ -57,8 +60,10 @@ pub fn candidates(
     let mut shown: Vec<ProxyCandidate> = Vec::new();
     for service in services {
         for ip in service_ips(service, local.to_canonical(), own, &resolve) {
-            let candidate =
-                ProxyCandidate { transport: service.transport, addr: SocketAddr::new(ip, service.addr.port) };
+            let candidate = ProxyCandidate {
+                transport: service.transport,
+                addr: SocketAddr::new(ip, service.addr.port),
+            };
             if !shown.contains(&candidate) {
                 shown.push(candidate);
             }
@@ -77,7 +82,9 @@ fn service_ips(
 ) -> Vec<IpAddr> {
     let auto = || match service.addr.ip {
         Some(bound) => vec![bound],
-        None => std::iter::once(local).chain(own.iter().copied().filter(|ip| *ip != local)).collect(),
+        None => std::iter::once(local)
+            .chain(own.iter().copied().filter(|ip| *ip != local))
+            .collect(),
     };
     match &service.ips {
         CandidateIps::Auto => auto(),
@@ -97,13 +104,26 @@ mod tests {
     use super::*;
 
     fn service(ip: Option<&str>, ips: CandidateIps) -> IceService {
-        let addr = ListenAddr { ip: ip.map(|ip| ip.parse().unwrap()), port: 6443 };
-        IceService { transport: Transport::Udp, addr, ips }
+        let addr = ListenAddr {
+            ip: ip.map(|ip| ip.parse().unwrap()),
+            port: 6443,
+        };
+        IceService {
+            transport: Transport::Udp,
+            addr,
+            ips,
+        }
     }
 
     fn shown(service: IceService, local: &str, own: &[&str]) -> Vec<String> {
         let own: Vec<IpAddr> = own.iter().map(|ip| ip.parse().unwrap()).collect();
-        let resolve = |name: &str| if name == "edge" { vec!["198.51.100.7".parse().unwrap()] } else { vec![] };
+        let resolve = |name: &str| {
+            if name == "edge" {
+                vec!["198.51.100.7".parse().unwrap()]
+            } else {
+                vec![]
+            }
+        };
         candidates(&[service], local.parse().unwrap(), &own, resolve)
             .iter()
             .map(|candidate| candidate.addr.to_string())
@@ -122,7 +142,10 @@ mod tests {
     #[test]
     fn a_client_on_loopback_is_shown_the_machine_as_well() {
         let service = service(None, CandidateIps::Auto);
-        assert_eq!(shown(service, "127.0.0.1", &["192.0.2.1"]), ["127.0.0.1:6443", "192.0.2.1:6443"]);
+        assert_eq!(
+            shown(service, "127.0.0.1", &["192.0.2.1"]),
+            ["127.0.0.1:6443", "192.0.2.1:6443"]
+        );
     }
 
     #[test]
@@ -133,7 +156,10 @@ mod tests {
 
     #[test]
     fn names_are_shown_as_addresses_and_unknown_ones_not_at_all() {
-        let hosts = vec![CandidateHost::Name("edge".into()), CandidateHost::Name("nowhere".into())];
+        let hosts = vec![
+            CandidateHost::Name("edge".into()),
+            CandidateHost::Name("nowhere".into()),
+        ];
         let service = service(None, CandidateIps::List(hosts));
         assert_eq!(shown(service, "127.0.0.1", &["192.0.2.2"]), ["198.51.100.7:6443"]);
     }

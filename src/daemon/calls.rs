@@ -23,25 +23,25 @@ use super::scopes::{Scope, Scopes};
 
 /// What the HTTP side calls.
 #[derive(Debug)]
-pub struct MediaCalls {
+pub(super) struct MediaCalls {
     /// The tables that the shards read.
-    pub shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The shards.
-    pub media: Arc<Media>,
+    pub(super) media: Arc<Media>,
     /// The clock of the tables.
-    pub clock: Clock,
+    pub(super) clock: Clock,
     /// Where clients can send ICE.
-    pub services: Vec<IceService>,
+    pub(super) services: Vec<IceService>,
     /// This machine's addresses, refreshed from time to time.
-    pub own_ips: ArcSwap<Vec<IpAddr>>,
+    pub(super) own_ips: ArcSwap<Vec<IpAddr>>,
     /// Makes a route's allow-list.
-    pub policies: Policies,
+    pub(super) policies: Policies,
     /// Resolves the names of `candidate_ips`.
-    pub upstreams: Arc<Upstreams>,
+    pub(super) upstreams: Arc<Upstreams>,
     /// Which call a trickled candidate belongs to.
-    pub scopes: Mutex<Scopes>,
+    pub(super) scopes: Mutex<Scopes>,
     /// Descriptions that were left as they were, by reason.
-    pub refusals: Refusals,
+    pub(super) refusals: Refusals,
 }
 
 impl MediaCalls {
@@ -65,7 +65,14 @@ impl MediaCalls {
 impl Calls for MediaCalls {
     fn learned(&self, route: &Route, connection: u64, fact: Fact) {
         match fact {
-            Fact::ServerDescription { scope, ufrag, pwd, token, candidates, .. } => {
+            Fact::ServerDescription {
+                scope,
+                ufrag,
+                pwd,
+                token,
+                candidates,
+                ..
+            } => {
                 let call = token.unwrap_or_else(|| ufrag.clone());
                 if route.icedirect {
                     let mono = self.clock.now().mono;
@@ -74,13 +81,17 @@ impl Calls for MediaCalls {
                         tracing::warn!(route = route.tag, "too many icedirect calls are being set up");
                     }
                 }
-                let waited = self.scopes().describe(Scope::new(route.id, scope, connection), &call);
+                let waited = self
+                    .scopes()
+                    .describe(Scope::new(route.id, scope, connection), &call);
                 for candidate in waited {
                     self.late_candidate(route, &call, candidate);
                 }
             }
             Fact::ServerCandidate { scope, candidate, .. } => {
-                let call = self.scopes().call_of(Scope::new(route.id, scope, connection), candidate);
+                let call = self
+                    .scopes()
+                    .call_of(Scope::new(route.id, scope, connection), candidate);
                 if let Some(call) = call {
                     self.late_candidate(route, &call, candidate);
                 }
@@ -91,12 +102,15 @@ impl Calls for MediaCalls {
 
     fn server_leg_address(&self, server: IpAddr, ufrag: &str) -> Option<SocketAddr> {
         // The port plays no part in the choice of a source address.
-        self.media.server_leg_address(SocketAddr::new(server, 9), socket_hash(ufrag))
+        self.media
+            .server_leg_address(SocketAddr::new(server, 9), socket_hash(ufrag))
     }
 
     fn client_candidates(&self, conn: &ConnInfo) -> Vec<ProxyCandidate> {
         let own = self.own_ips.load();
-        addresses::candidates(&self.services, conn.local.ip(), &own, |name| self.upstreams.names().known(name))
+        addresses::candidates(&self.services, conn.local.ip(), &own, |name| {
+            self.upstreams.names().known(name)
+        })
     }
 
     fn refused(&self, route: &Route, refusal: Refusal) {
@@ -104,7 +118,10 @@ impl Calls for MediaCalls {
     }
 
     fn permits(&self, route: &Route, upstream_ips: &[IpAddr], addr: SocketAddr) -> bool {
-        self.policies.policy(route, &self.own_ips.load(), upstream_ips).allow.permits(addr)
+        self.policies
+            .policy(route, &self.own_ips.load(), upstream_ips)
+            .allow
+            .permits(addr)
     }
 
     fn keys(&self) -> Arc<KeyRing> {
@@ -118,7 +135,7 @@ impl Calls for MediaCalls {
 
 /// Refused descriptions: counted each, logged once for each route and reason.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(super) struct Refusals {
     counts: [AtomicU64; Refusal::ALL.len()],
     logged: Mutex<HashSet<(RouteId, Refusal)>>,
 }
@@ -139,7 +156,7 @@ impl Refusals {
 
     /// How often a reason has occurred.
     #[must_use]
-    pub fn of(&self, refusal: Refusal) -> u64 {
+    pub(super) fn of(&self, refusal: Refusal) -> u64 {
         self.counts[refusal as usize].load(Ordering::Relaxed)
     }
 }
@@ -153,6 +170,8 @@ fn hint(refusal: Refusal) -> &'static str {
         Refusal::NoClientCandidate => "no service with `enable_ice` has an address for clients",
         Refusal::NoBundle => "its media are not bundled",
         Refusal::NoRtcpMux => "its RTCP has a port of its own",
+        Refusal::UnknownUfrag => "its call is not known on this node",
+        Refusal::TooMany => "it has more parts than are looked at",
         Refusal::TooDeep => "it lies too deep in its message",
     }
 }

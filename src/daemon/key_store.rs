@@ -24,7 +24,9 @@ pub enum KeyError {
         source: io::Error,
     },
     /// The file is not a key.
-    #[error("{0} does not hold a key of 64 hex digits; move it away to have a new one made (running calls end)")]
+    #[error(
+        "{0} does not hold a key of 64 hex digits; move it away to have a new one made (running calls end)"
+    )]
     Malformed(PathBuf),
     /// Others can read the file.
     #[error("{0} can be read by others; run `chmod 600` on it, or move it away if it may have leaked")]
@@ -33,11 +35,11 @@ pub enum KeyError {
 
 /// A key and where it lives.
 #[derive(Debug)]
-pub struct StoredKey {
+pub(super) struct StoredKey {
     /// The secret.
-    pub secret: [u8; KEY_LEN],
+    pub(super) secret: [u8; KEY_LEN],
     /// The file; `None`: memory only, calls do not survive a restart.
-    pub path: Option<PathBuf>,
+    pub(super) path: Option<PathBuf>,
 }
 
 /// Loads the key from `state_dir`, or makes one there. Without a `state_dir`, the first of `/var/lib/xrtc`,
@@ -45,7 +47,7 @@ pub struct StoredKey {
 ///
 /// # Errors
 /// If a configured directory cannot be used, or a key that is there is not to be trusted.
-pub fn load_or_make(state_dir: Option<&Path>) -> Result<StoredKey, KeyError> {
+pub(super) fn load_or_make(state_dir: Option<&Path>) -> Result<StoredKey, KeyError> {
     if let Some(dir) = state_dir {
         return open(dir);
     }
@@ -57,21 +59,39 @@ pub fn load_or_make(state_dir: Option<&Path>) -> Result<StoredKey, KeyError> {
             done => return done,
         }
     }
-    let secret = fresh().map_err(|source| KeyError::Io { path: FILE.into(), source })?;
+    let secret = fresh().map_err(|source| KeyError::Io {
+        path: FILE.into(),
+        source,
+    })?;
     Ok(StoredKey { secret, path: None })
 }
 
 fn default_dirs() -> impl Iterator<Item = PathBuf> {
     let from = |name: &str, below: &str| {
-        std::env::var_os(name).filter(|value| !value.is_empty()).map(|value| PathBuf::from(value).join(below))
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(|value| PathBuf::from(value).join(below))
     };
-    [Some(DEFAULT_DIR.into()), from("XDG_STATE_HOME", "xrtc"), from("HOME", ".local/state/xrtc")].into_iter().flatten()
+    [
+        Some(DEFAULT_DIR.into()),
+        from("XDG_STATE_HOME", "xrtc"),
+        from("HOME", ".local/state/xrtc"),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn open(dir: &Path) -> Result<StoredKey, KeyError> {
     let path = dir.join(FILE);
-    let fail = |source| KeyError::Io { path: path.clone(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fail)?;
+    let fail = |source| KeyError::Io {
+        path: path.clone(),
+        source,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(fail)?;
     match read(&path) {
         Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             make(dir, &path).map_err(fail)?;
@@ -80,11 +100,17 @@ fn open(dir: &Path) -> Result<StoredKey, KeyError> {
         }
         done => done,
     }
-    .map(|secret| StoredKey { secret, path: Some(path) })
+    .map(|secret| StoredKey {
+        secret,
+        path: Some(path),
+    })
 }
 
 fn read(path: &Path) -> Result<[u8; KEY_LEN], KeyError> {
-    let fail = |source| KeyError::Io { path: path.into(), source };
+    let fail = |source| KeyError::Io {
+        path: path.into(),
+        source,
+    };
     let mut file = fs::File::open(path).map_err(fail)?;
     if file.metadata().map_err(fail)?.mode() & 0o077 != 0 {
         return Err(KeyError::Exposed(path.into()));
@@ -165,7 +191,10 @@ mod tests {
         assert_eq!(made.secret, found.secret);
         let path = found.path.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        let left: Vec<_> = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(&state)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(left, [FILE]);
     }
 
@@ -191,6 +220,9 @@ mod tests {
         let dir = Dir::new("unusable");
         let file = dir.0.join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(load_or_make(Some(&file.join("state"))), Err(KeyError::Io { .. })));
+        assert!(matches!(
+            load_or_make(Some(&file.join("state"))),
+            Err(KeyError::Io { .. })
+        ));
     }
 }

@@ -6,50 +6,61 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::{Config, ListenAddr, Route};
+use crate::config::{Config, Route};
 use crate::ice::{AllowList, Mode, RouteId, RoutePolicy};
 use crate::media::shared::Shared;
 
 /// Makes policies from a configuration and the world as it is now.
 #[derive(Debug)]
-pub struct Policies {
+pub(super) struct Policies {
     config: Arc<Config>,
     own: Vec<SocketAddr>,
 }
 
 impl Policies {
-    /// For a configuration whose services listen on `bound`.
+    /// For a configuration whose services listen on `own`.
     #[must_use]
-    pub fn new(config: Arc<Config>, bound: &[ListenAddr]) -> Self {
-        let own = bound
-            .iter()
-            .map(|addr| {
-                let any = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-                SocketAddr::new(addr.ip.unwrap_or(any), addr.port)
-            })
-            .collect();
+    pub(super) fn new(config: Arc<Config>, own: Vec<SocketAddr>) -> Self {
         Self { config, own }
     }
 
     /// Every route with its policy. `resolve` gives what an upstream group's servers stand for now; `own_ips` are this
     /// machine's addresses.
-    pub fn publish(&self, shared: &Shared, own_ips: &[IpAddr], resolve: impl Fn(usize) -> Vec<IpAddr>) {
-        let routes = self.config.services.iter().filter_map(|service| service.http.as_ref());
+    pub(super) fn publish(
+        &self,
+        shared: &Shared,
+        own_ips: &[IpAddr],
+        resolve: impl Fn(usize) -> Vec<IpAddr>,
+    ) {
+        let routes = self
+            .config
+            .services
+            .iter()
+            .filter_map(|service| service.http.as_ref());
         let policies: HashMap<RouteId, Arc<RoutePolicy>> = routes
             .flat_map(|http| &http.routes)
-            .map(|route| (route.id, Arc::new(self.policy(route, own_ips, &resolve(route.upstream)))))
+            .map(|route| {
+                (
+                    route.id,
+                    Arc::new(self.policy(route, own_ips, &resolve(route.upstream))),
+                )
+            })
             .collect();
         shared.policies.store(Arc::new(policies));
     }
 
     /// One route's policy.
     #[must_use]
-    pub fn policy(&self, route: &Route, own_ips: &[IpAddr], upstream_ips: &[IpAddr]) -> RoutePolicy {
+    pub(super) fn policy(&self, route: &Route, own_ips: &[IpAddr], upstream_ips: &[IpAddr]) -> RoutePolicy {
         let group = &self.config.upstreams[route.upstream];
         let resolved = upstream_ips.iter().map(|ip| IpNet::from(ip.to_canonical()));
         RoutePolicy {
             id: route.id,
-            mode: if route.icedirect { Mode::Direct } else { Mode::Hijack },
+            mode: if route.icedirect {
+                Mode::Direct
+            } else {
+                Mode::Hijack
+            },
             icetcp: route.icetcp,
             allow: AllowList {
                 networks: resolved.chain(group.media_allow.iter().copied()).collect(),

@@ -14,7 +14,7 @@ const MAX_WAITING: usize = 8;
 
 /// A call's place in the signalling.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Scope {
+pub(super) struct Scope {
     route: RouteId,
     name: String,
 }
@@ -22,8 +22,11 @@ pub struct Scope {
 impl Scope {
     /// The scope that a message named, or its connection.
     #[must_use]
-    pub fn new(route: RouteId, named: Option<String>, connection: u64) -> Self {
-        Self { route, name: named.unwrap_or_else(|| format!("#{connection}")) }
+    pub(super) fn new(route: RouteId, named: Option<String>, connection: u64) -> Self {
+        Self {
+            route,
+            name: named.unwrap_or_else(|| format!("#{connection}")),
+        }
     }
 }
 
@@ -36,14 +39,14 @@ enum Known {
 
 /// The table. A call's name is its token (hijack) or its server's ufrag (icedirect).
 #[derive(Debug, Default)]
-pub struct Scopes {
+pub(super) struct Scopes {
     known: HashMap<Scope, Known>,
     order: VecDeque<Scope>,
 }
 
 impl Scopes {
     /// A description has named the call; gives the candidates that waited for it.
-    pub fn describe(&mut self, scope: Scope, call: &str) -> Vec<ServerCandidate> {
+    pub(super) fn describe(&mut self, scope: Scope, call: &str) -> Vec<ServerCandidate> {
         match self.enter(scope, Known::Call(call.to_owned())) {
             Some(Known::Waiting(candidates)) => candidates,
             Some(Known::Call(_)) | None => Vec::new(),
@@ -51,7 +54,7 @@ impl Scopes {
     }
 
     /// The call of a trickled candidate; `None` if it is not known yet, and the candidate waits.
-    pub fn call_of(&mut self, scope: Scope, candidate: ServerCandidate) -> Option<String> {
+    pub(super) fn call_of(&mut self, scope: Scope, candidate: ServerCandidate) -> Option<String> {
         match self.known.get_mut(&scope) {
             Some(Known::Call(call)) => Some(call.clone()),
             Some(Known::Waiting(waiting)) => {
@@ -87,7 +90,10 @@ mod tests {
     use crate::ice::Transport;
 
     fn candidate(port: u16) -> ServerCandidate {
-        ServerCandidate { transport: Transport::Udp, addr: ([192, 0, 2, 1], port).into() }
+        ServerCandidate {
+            transport: Transport::Udp,
+            addr: ([192, 0, 2, 1], port).into(),
+        }
     }
 
     fn scope(name: &str) -> Scope {
@@ -98,7 +104,10 @@ mod tests {
     fn candidates_after_the_description_go_to_its_call() {
         let mut scopes = Scopes::default();
         assert_eq!(scopes.describe(scope("1:2"), "token"), []);
-        assert_eq!(scopes.call_of(scope("1:2"), candidate(1)).as_deref(), Some("token"));
+        assert_eq!(
+            scopes.call_of(scope("1:2"), candidate(1)).as_deref(),
+            Some("token")
+        );
         assert_eq!(scopes.call_of(scope("1:3"), candidate(1)), None);
     }
 
@@ -107,15 +116,24 @@ mod tests {
         let mut scopes = Scopes::default();
         assert_eq!(scopes.call_of(scope("1:2"), candidate(1)), None);
         assert_eq!(scopes.call_of(scope("1:2"), candidate(2)), None);
-        assert_eq!(scopes.describe(scope("1:2"), "token"), [candidate(1), candidate(2)]);
+        assert_eq!(
+            scopes.describe(scope("1:2"), "token"),
+            [candidate(1), candidate(2)]
+        );
     }
 
     #[test]
     fn equal_names_on_two_routes_and_two_connections_are_apart() {
         let mut scopes = Scopes::default();
         scopes.describe(Scope::new(RouteId(1), None, 7), "one");
-        assert_eq!(scopes.call_of(Scope::new(RouteId(2), None, 7), candidate(1)), None);
-        assert_eq!(scopes.call_of(Scope::new(RouteId(1), None, 8), candidate(1)), None);
+        assert_eq!(
+            scopes.call_of(Scope::new(RouteId(2), None, 7), candidate(1)),
+            None
+        );
+        assert_eq!(
+            scopes.call_of(Scope::new(RouteId(1), None, 8), candidate(1)),
+            None
+        );
     }
 
     #[test]

@@ -49,8 +49,8 @@ pub struct Context<'a> {
     pub now: u32,
     /// What clients are shown, best first.
     pub client_candidates: &'a [ProxyCandidate],
-    /// The address that a server is shown for the session in which it will see this ufrag from the client; `None`
-    /// when there is no server-leg socket to offer.
+    /// The address that a server is shown for the session in which it will see this ufrag from the client (empty:
+    /// a trickled candidate does not say which); `None` when there is no server-leg socket to offer.
     pub server_leg: &'a dyn Fn(&str) -> Option<SocketAddr>,
     /// The route's allow-list of server addresses.
     pub permits: &'a dyn Fn(SocketAddr) -> bool,

@@ -109,11 +109,29 @@ pub enum Refusal {
     NoBundle,
     /// RTCP on a port of its own (component 2, no `a=rtcp-mux`): one port cannot tell them apart.
     NoRtcpMux,
+    /// A server's ufrag for which no token is known: it came in a trickle, or without its password.
+    UnknownUfrag,
     /// JSON nested deeper than the scanner goes.
     TooDeep,
+    /// More media sections, lines or strings of interest than are looked at.
+    TooMany,
 }
 
 impl Refusal {
+    /// Every reason, in order.
+    pub const ALL: [Self; 10] = [
+        Self::ServerNotAllowed,
+        Self::CredentialsMissing,
+        Self::TooLong,
+        Self::NoServerLeg,
+        Self::NoClientCandidate,
+        Self::NoBundle,
+        Self::NoRtcpMux,
+        Self::UnknownUfrag,
+        Self::TooDeep,
+        Self::TooMany,
+    ];
+
     /// Its name in counters and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -125,7 +143,9 @@ impl Refusal {
             Self::NoClientCandidate => "no_client_candidate",
             Self::NoBundle => "no_bundle",
             Self::NoRtcpMux => "no_rtcp_mux",
+            Self::UnknownUfrag => "unknown_ufrag",
             Self::TooDeep => "too_deep",
+            Self::TooMany => "too_many",
         }
     }
 }

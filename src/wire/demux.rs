@@ -77,11 +77,14 @@ mod tests {
     #[test]
     fn packets_shorter_than_their_header_are_other() {
         let stun = [0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42];
-        let cases: [(&[u8], usize, Datagram); 4] = [
+        let cases: [(&[u8], usize, Datagram); 7] = [
             (&stun, 20, Datagram::Stun),
             (&[22, 254, 253], 13, Datagram::Dtls),
             (&[0x80, 96], 12, Datagram::Rtp),
-            (&[0x80, 200], 8, Datagram::Rtp),
+            (&[0x80, 191], 12, Datagram::Rtp),
+            (&[0x80, 192], 8, Datagram::Rtp),
+            (&[0x80, 223], 8, Datagram::Rtp),
+            (&[0x80, 224], 12, Datagram::Rtp),
         ];
         for (head, shortest, expected) in cases {
             assert_eq!(classify(&packet(head, shortest)), expected);

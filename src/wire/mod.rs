@@ -5,6 +5,8 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod demux;
+pub mod frame;
+pub mod sniff;
 pub mod stun;
 
 mod reader;

@@ -16,6 +16,10 @@ impl<'a> Reader<'a> {
         self.0.len()
     }
 
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     pub(super) const fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let Some((head, tail)) = self.0.split_first_chunk() else {
             return None;

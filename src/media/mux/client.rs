@@ -27,8 +27,6 @@ impl Mux {
         packet: &'b [u8],
         shell: &mut impl Shell<'b>,
     ) {
-        self.counters.add(Counter::ClientPackets, 1);
-        self.counters.add(Counter::ClientBytes, packet.len() as u64);
         let taken = match classify(packet) {
             Datagram::Dtls | Datagram::Rtp => self.client_data(now, from, packet, shell),
             Datagram::Stun => self.client_stun(now, from, packet, shell),
@@ -79,6 +77,9 @@ impl Mux {
         }
         if message.class() != Class::Request || !message.is_binding() {
             return self.client_other_stun(now, from, &message, shell);
+        }
+        if message.unknown_required() {
+            return Err(DropReason::StunUnsupported);
         }
         let (server_part, client_part) = message.username_parts().ok_or(DropReason::StunUsername)?;
         // A name may be known in more than one way (an upstream can choose its ufrag as it likes), so a request

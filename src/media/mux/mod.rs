@@ -27,6 +27,7 @@ use crate::ice::{
     ClientPath, Counter, Counters, DropReason, Now, ServerPath, Session, Shell, SocketId, Transport, Tuple,
 };
 
+use super::Multiplexer;
 use super::direct::DirectFlow;
 use super::shared::{Call, Peer, Shared};
 pub use client::socket_hash;
@@ -246,5 +247,35 @@ where
 
     fn random(&mut self) -> u64 {
         self.shell.random()
+    }
+}
+
+impl Multiplexer for Mux {
+    fn handle_client<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) {
+        Self::handle_client(self, now, from, packet, shell);
+    }
+
+    fn handle_server<'b>(
+        &mut self,
+        now: Now,
+        from: ServerPath,
+        packet: &'b [u8],
+        shell: &mut impl Shell<'b>,
+    ) {
+        Self::handle_server(self, now, from, packet, shell);
+    }
+
+    fn handle_timeout<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
+        Self::handle_timeout(self, now, shell);
+    }
+
+    fn next_timeout(&self) -> Option<u64> {
+        Self::next_timeout(self)
     }
 }

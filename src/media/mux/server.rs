@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ice::{Counter, DropReason, Now, ServerPath, Shell};
+use crate::ice::{DropReason, Now, ServerPath, Shell};
 use crate::media::shared::{Call, Peer};
 use crate::wire::demux::{Datagram, classify};
 use crate::wire::stun::{Class, Message};
@@ -18,8 +18,6 @@ impl Mux {
         packet: &'b [u8],
         shell: &mut impl Shell<'b>,
     ) {
-        self.counters.add(Counter::ServerPackets, 1);
-        self.counters.add(Counter::ServerBytes, packet.len() as u64);
         let taken = match self.server_peer(from) {
             Some(Peer::Direct(flow)) => self.server_direct(now, from, &flow, packet, shell),
             peer => match (classify(packet), peer) {
@@ -82,7 +80,7 @@ impl Mux {
         shell: &mut impl Shell<'b>,
     ) -> Result<(), DropReason> {
         let message = Message::parse(packet).map_err(|_| DropReason::StunMalformed)?;
-        if !message.is_binding() {
+        if !message.is_binding() || message.unknown_required() {
             return Err(DropReason::StunUnsupported);
         }
         match message.class() {

@@ -62,9 +62,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// If the header is none, its length is not that of the packet, or an attribute reaches past the end.
     pub fn parse(packet: &'a [u8]) -> Result<Self, StunError> {
-        let (header, _) = packet
-            .split_first_chunk::<HEADER_LEN>()
-            .ok_or(StunError::TooShort)?;
+        let after_header = packet.len().checked_sub(HEADER_LEN).ok_or(StunError::TooShort)?;
         let mut reader = Reader::new(packet);
         let kind = reader.u16().ok_or(StunError::TooShort)?;
         if kind >> 14 != 0 {
@@ -74,7 +72,7 @@ impl<'a> Message<'a> {
         if reader.u32() != Some(MAGIC_COOKIE) {
             return Err(StunError::Cookie);
         }
-        if length % 4 != 0 || packet.len() - header.len() != usize::from(length) {
+        if length % 4 != 0 || usize::from(length) != after_header {
             return Err(StunError::Length);
         }
         let transaction = TransactionId(reader.array().ok_or(StunError::TooShort)?);

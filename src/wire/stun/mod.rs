@@ -20,11 +20,15 @@
 //! no TURN; RFC 3489 messages without the cookie are refused.
 
 mod address;
+#[cfg(test)]
+mod differential_tests;
 mod integrity;
 mod message;
 #[cfg(test)]
 mod tests;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use integrity::IntegrityKey;
 pub use message::{Authenticated, Message};

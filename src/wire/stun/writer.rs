@@ -116,7 +116,7 @@ impl<'b> Writer<'b> {
     fn attribute(&mut self, kind: u16, parts: &[&[u8]]) -> &mut Self {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         self.append(&kind.to_be_bytes());
-        // Values are bounded far below 2^16 by their types and by the checks above.
+        // A value too long for its length has failed above: no length of the message comes out.
         self.append(&(len as u16).to_be_bytes());
         for part in parts {
             self.append(part);
@@ -127,11 +127,11 @@ impl<'b> Writer<'b> {
 
     fn append(&mut self, bytes: &[u8]) {
         match self.buf.get_mut(self.len..self.len + bytes.len()) {
-            Some(room) if self.failure.is_none() => {
+            Some(room) => {
                 room.copy_from_slice(bytes);
                 self.len += bytes.len();
             }
-            _ => self.fail(StunError::NoRoom),
+            None => self.fail(StunError::NoRoom),
         }
     }
 

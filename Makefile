@@ -1,0 +1,25 @@
+# `make help` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help run setup test check
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build xrtc and run it on its embedded default: http://localhost:6443/
+	cargo build --release --locked
+	$${CARGO_TARGET_DIR:-target}/release/xrtc run
+
+setup: ## Install what the end-to-end tests need (Debian; as root where something is missing)
+	./testing/setup.sh
+
+test: setup ## Run every test, those with real servers and browsers included (as root)
+	cargo build --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
+
+check: ## Check format, lints, documentation, the law of dependencies, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	cargo test -p xrtc-testing --test dependency_law --locked
+	cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked --debug
+	cargo deny --locked check bans licenses sources

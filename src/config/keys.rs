@@ -1,0 +1,58 @@
+//! Every key of the file, by the section that it stands in.
+
+/// The file's own keys.
+pub(super) const TOP: &[&str] = &[
+    "services",
+    "state_dir",
+    "drain_timeout",
+    "token_lifetime",
+    "upstream_ports",
+    "media_threads",
+    "max_sessions",
+    "admin",
+];
+/// `admin:`
+pub(super) const ADMIN: &[&str] = &["addr"];
+/// `services.<name>:`
+pub(super) const SERVICE: &[&str] = &["proto", "mode", "servers", "media", "net", "enable_http", "http"];
+/// `services.<name>.media:`
+pub(super) const MEDIA: &[&str] = &["allow", "max_sessions"];
+/// `services.<name>.net:`
+pub(super) const NET: &[&str] = &[
+    "addr",
+    "tls_crt_file",
+    "tls_key_file",
+    "enable_ice",
+    "candidate_ips",
+];
+/// `services.<name>.http:`
+pub(super) const HTTP: &[&str] = &[
+    "servername",
+    "root",
+    "max_conns",
+    "idle_conn_timeout",
+    "dial_timeout",
+    "response_header_timeout",
+    "keepalive_timeout",
+    "flush_interval",
+    "global_flush_interval",
+    "routes",
+];
+/// `services.<name>.http.routes.<tag>:`
+pub(super) const ROUTE: &[&str] = &[
+    "upstream",
+    "icetcp",
+    "icedirect",
+    "match",
+    "hosts",
+    "protos",
+    "paths",
+];
+
+/// Names that keys had in older versions of the format.
+pub(super) const FORMER: &[(&str, &str)] = &[
+    ("enable", "enable_ice"),
+    ("ips", "candidate_ips"),
+    ("port", "addr"),
+    ("response_timeout", "response_header_timeout"),
+];

@@ -1,0 +1,171 @@
+//! A listening service: `proto: http`, `tcp` or `udp`.
+
+use std::path::{Path, PathBuf};
+
+use super::addresses::{candidate, listen};
+use super::errors::{Problem, Sink};
+use super::keys;
+use super::model::{CandidateHost, CandidateIps, Http, ListenAddr, Service, ServiceKind, TlsFiles};
+use super::resolve::Walk;
+use super::routes;
+use super::scalars::{boolean, path};
+use super::section::Section;
+use super::tree::{Entry, Key, Node, Value, short};
+
+/// Reads a service and claims its address.
+pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk: &mut Walk<'_>) -> Service {
+    let net = section.section("net", keys::NET, walk.sink);
+    let addr = addr(name, kind, net, walk);
+    let tls = tls(kind, net, walk);
+    let enable_ice = net.value("enable_ice", walk.sink, boolean).unwrap_or(false);
+    if let Some(entry) = net
+        .entry("enable_ice")
+        .filter(|_| enable_ice && kind == ServiceKind::Http)
+    {
+        let problem = Problem::NotForProto {
+            key: "enable_ice",
+            proto: kind.as_str(),
+        };
+        walk.sink.error(entry.key.mark, problem);
+    }
+    let candidate_ips = candidate_ips(net, enable_ice, walk.sink);
+    let http = http(name, kind, section, walk);
+    if kind != ServiceKind::Http && !enable_ice && http.is_none() {
+        let text = format!(
+            "service `{}` has neither `enable_ice` nor HTTP: it refuses all",
+            short(&name.text)
+        );
+        walk.sink.warn(name.mark, text);
+    }
+    Service {
+        name: name.text.clone(),
+        kind,
+        addr,
+        tls,
+        enable_ice,
+        candidate_ips,
+        http,
+    }
+}
+
+fn addr(name: &Key, kind: ServiceKind, net: Section<'_>, walk: &mut Walk<'_>) -> ListenAddr {
+    let what = format!("service `{}`", short(&name.text));
+    let nowhere = ListenAddr { ip: None, port: 0 };
+    let entry = net.required("addr", keys::NET, walk.sink, || format!("`net` of {what}"));
+    let Some(entry) = entry else { return nowhere };
+    let Some(addr) = net.value("addr", walk.sink, listen) else {
+        return nowhere;
+    };
+    walk.listeners
+        .claim(kind.transport(), addr, what, entry.value.mark, walk.sink);
+    addr
+}
+
+fn tls(kind: ServiceKind, net: Section<'_>, walk: &mut Walk<'_>) -> Option<TlsFiles> {
+    const CRT: &str = "tls_crt_file";
+    const KEY: &str = "tls_key_file";
+    if kind == ServiceKind::Udp {
+        for entry in [CRT, KEY].iter().filter_map(|key| net.entry(key)) {
+            walk.sink.warn(
+                entry.key.mark,
+                format!("`{}` does nothing for `proto: udp`", entry.key.text),
+            );
+        }
+        return None;
+    }
+    let mut file = |key| net.value(key, walk.sink, |node| existing_file(node, walk.base));
+    let (crt, key) = (file(CRT), file(KEY));
+    match (net.entry(CRT), net.entry(KEY)) {
+        (Some(entry), None) => walk.sink.error(
+            entry.key.mark,
+            Problem::HalfPair {
+                given: CRT,
+                missing: KEY,
+            },
+        ),
+        (None, Some(entry)) => walk.sink.error(
+            entry.key.mark,
+            Problem::HalfPair {
+                given: KEY,
+                missing: CRT,
+            },
+        ),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    walk.secrets.extend(key.clone());
+    Some(TlsFiles { crt: crt?, key: key? })
+}
+
+fn existing_file(node: &Node, base: &Path) -> Result<PathBuf, Problem> {
+    let file = path(node, base)?;
+    if file.is_file() {
+        Ok(file)
+    } else {
+        Err(Problem::NoSuchFile(file.display().to_string()))
+    }
+}
+
+fn candidate_ips(net: Section<'_>, enable_ice: bool, sink: &mut Sink) -> CandidateIps {
+    let hosts = match net.entry("candidate_ips").map(|entry| &entry.value) {
+        // A single one needs no list.
+        Some(
+            node @ Node {
+                value: Value::Scalar(_),
+                ..
+            },
+        ) => sink.check(node.mark, candidate(node)).into_iter().collect(),
+        _ => net.list("candidate_ips", sink, candidate),
+    };
+    if let Some(entry) = net
+        .entry("candidate_ips")
+        .filter(|_| !enable_ice && !hosts.is_empty())
+    {
+        sink.warn(
+            entry.key.mark,
+            "`candidate_ips` does nothing without `enable_ice: true`".to_owned(),
+        );
+    }
+    if hosts.iter().all(|host| *host == CandidateHost::Auto) {
+        CandidateIps::Auto
+    } else {
+        CandidateIps::List(hosts)
+    }
+}
+
+/// The `http:` section is checked even where `enable_http` leaves it unused.
+fn http(name: &Key, kind: ServiceKind, section: Section<'_>, walk: &mut Walk<'_>) -> Option<Http> {
+    let enabled = section.value("enable_http", walk.sink, boolean);
+    let refuse = |key: &'static str, walk: &mut Walk<'_>| {
+        if let Some(entry) = section.entry(key) {
+            let problem = Problem::NotForProto {
+                key,
+                proto: kind.as_str(),
+            };
+            walk.sink.error(entry.key.mark, problem);
+        }
+    };
+    let wanted = match kind {
+        ServiceKind::Http => {
+            if enabled == Some(false) {
+                refuse("enable_http", walk);
+            }
+            true
+        }
+        ServiceKind::Tcp => enabled.unwrap_or(false),
+        ServiceKind::Udp => {
+            if enabled == Some(true) {
+                refuse("enable_http", walk);
+            }
+            refuse("http", walk);
+            return None;
+        }
+    };
+    let http = routes::http(name, section.section("http", keys::HTTP, walk.sink), walk);
+    if let Some(Entry { key, .. }) = section.entry("http").filter(|_| !wanted) {
+        walk.sink.warn(
+            key.mark,
+            "`http` does nothing without `enable_http: true`".to_owned(),
+        );
+    }
+    wanted.then_some(http)
+}

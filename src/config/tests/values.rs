@@ -1,0 +1,348 @@
+//! Each kind of value: what it takes, what it becomes, and that it takes nothing else.
+
+use std::time::Duration;
+
+use super::super::model::*;
+use super::{located, ok};
+
+/// A file with one service and the given lines at top level.
+fn top(lines: &str) -> String {
+    format!("services: {{u: {{proto: udp, net: {{addr: ':1', enable_ice: true}}}}}}\n{lines}\n")
+}
+
+/// A file whose only route has the given lines (flow style).
+fn route(lines: &str) -> String {
+    format!(
+        "services:\n  t:\n    proto: http\n    net: {{addr: ':1'}}\n    http:\n      routes:\n        r: \
+         {{upstream: 'http://127.0.0.1:1', {lines}}}\n"
+    )
+}
+
+fn first_route(lines: &str) -> Route {
+    let mut config = ok(&route(lines));
+    config
+        .services
+        .remove(0)
+        .http
+        .expect("an http service")
+        .routes
+        .remove(0)
+}
+
+/// The messages of all errors, without their places.
+fn messages(text: &str) -> Vec<String> {
+    located(text)
+        .iter()
+        .map(|line| line.split_once(' ').expect("a place").1.to_owned())
+        .collect()
+}
+
+#[test]
+fn durations_are_go_or_human_and_always_have_a_unit() {
+    let drain = |value: &str| ok(&top(&format!("drain_timeout: {value}"))).global.drain_timeout;
+    for (written, millis) in [
+        ("300s", 300_000),
+        ("100ms", 100),
+        ("1h30m", 5_400_000),
+        (".5s", 500),
+        ("1.5s", 1_500),
+        ("2 days", 172_800_000),
+        ("1m 10s", 70_000),
+        ("0", 0),
+        ("0s", 0),
+        ("\"10s\"", 10_000),
+    ] {
+        assert_eq!(drain(written), Duration::from_millis(millis), "{written}");
+    }
+    for wrong in [
+        "10",
+        "s",
+        "-1s",
+        "1 fortnight",
+        "1e3s",
+        "10 s s",
+        "[1s]",
+        "{}",
+        "",
+        "99999999999999999999s",
+    ] {
+        let told = messages(&top(&format!("drain_timeout: {wrong}")));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected a duration with its unit"),
+            "{wrong}: {told:?}"
+        );
+    }
+    assert_eq!(
+        messages(&top("token_lifetime: 0s")),
+        ["expected a duration from 1s to 366 days, found `0s`"]
+    );
+    assert_eq!(
+        messages(&top("drain_timeout: 2y")),
+        ["expected a duration from 0s to 366 days, found `2y`"]
+    );
+}
+
+#[test]
+fn truths_and_numbers_are_plain_words() {
+    assert!(first_route("icedirect: true, paths: [/]").icedirect);
+    assert!(!first_route("icedirect: false, paths: [/]").icedirect);
+    for wrong in ["yes", "True", "1", "\"true\"", "[]", "~"] {
+        let told = messages(&route(&format!("icedirect: {wrong}, paths: [/]")));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected `true` or `false`, found "),
+            "{wrong}: {told:?}"
+        );
+    }
+    assert_eq!(ok(&top("media_threads: 4")).global.media_threads, Some(4));
+    for wrong in [
+        "0",
+        "-1",
+        "+4",
+        "4.0",
+        "0x10",
+        "1025",
+        "\"4\"",
+        "99999999999999999999999",
+    ] {
+        let told = messages(&top(&format!("media_threads: {wrong}")));
+        let expected = "expected a whole number from 1 to 1024, found ";
+        assert!(
+            told.len() == 1 && told[0].starts_with(expected),
+            "{wrong}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn listening_addresses() {
+    let addr = |written: &str| {
+        ok(&format!(
+            "services: {{a: {{proto: http, net: {{addr: '{written}'}}}}}}"
+        ))
+    };
+    for (written, ip, port) in [
+        (":6443", None, 6443),
+        (":0", None, 0),
+        ("0.0.0.0:80", Some("0.0.0.0"), 80),
+        ("127.0.0.1:80", Some("127.0.0.1"), 80),
+        ("[::1]:80", Some("::1"), 80),
+    ] {
+        let expected = ListenAddr {
+            ip: ip.map(|ip| ip.parse().expect("an address")),
+            port,
+        };
+        assert_eq!(addr(written).services[0].addr, expected);
+        assert_eq!(expected.to_string(), written);
+    }
+    for wrong in [
+        "6443",
+        ":",
+        ":65536",
+        ":+1",
+        "::1:80",
+        "localhost:80",
+        "127.0.0.1",
+        "1.2.3.4:",
+        ":http",
+        "",
+    ] {
+        let told = messages(&format!(
+            "services: {{a: {{proto: http, net: {{addr: '{wrong}'}}}}}}"
+        ));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected a listening address"),
+            "{wrong}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn servers_are_urls_without_a_path() {
+    let server = |url: &str| {
+        let text = format!("services: {{g: {{proto: upstream, servers: ['{url}']}}}}");
+        ok(&text).upstreams.remove(0).servers.remove(0)
+    };
+    for (url, scheme, host, port) in [
+        ("http://janus_api:8088", Scheme::Http, "janus_api", 8088),
+        ("ws://Janus:8188/", Scheme::Ws, "janus", 8188),
+        ("https://10.0.0.1", Scheme::Https, "10.0.0.1", 443),
+        ("wss://[FD00::1]", Scheme::Wss, "fd00::1", 443),
+        ("HTTP://[::1]:1", Scheme::Http, "::1", 1),
+        ("http://a.example", Scheme::Http, "a.example", 80),
+    ] {
+        assert_eq!(
+            server(url),
+            Server {
+                scheme,
+                host: host.to_owned(),
+                port
+            },
+            "{url}"
+        );
+    }
+    assert_eq!(server("wss://[fd00::1]").to_string(), "wss://[fd00::1]:443");
+    for wrong in [
+        "janus:8088",
+        "http//x",
+        "http://",
+        "http://:80",
+        "http://a:0",
+        "http://a:65536",
+        "http://a:+1",
+        "http://a:",
+        "http://user@a",
+        "http://a/b",
+        "http://a?b",
+        "http://a b",
+        "http://[::1",
+        "http://::1",
+        "http://[1.2.3.4]",
+        "http://256.1.1.1",
+        "http://a..b",
+        "rtsp://a",
+    ] {
+        let told = messages(&format!(
+            "services: {{g: {{proto: upstream, servers: ['{wrong}']}}}}"
+        ));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected a server like"),
+            "{wrong}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn media_networks_and_upstream_ports() {
+    let text = "services: {g: {proto: upstream, servers: ['http://a:1'], media: {allow: [10.1.2.3/8, 'fd00::/8', \
+                192.0.2.1], max_sessions: 5}}}\nupstream_ports: 40000-40100\n";
+    let config = ok(text);
+    let networks: Vec<String> = config.upstreams[0]
+        .media_allow
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(networks, ["10.0.0.0/8", "fd00::/8", "192.0.2.1/32"]);
+    assert_eq!(config.upstreams[0].max_sessions, Some(5));
+    assert_eq!(config.global.upstream_ports, Some(40000..=40100));
+    for wrong in ["10.0.0.0/33", "10.0.0/8", "example.com", "''"] {
+        let told = messages(&text.replace("10.1.2.3/8", wrong));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected a network like"),
+            "{wrong}: {told:?}"
+        );
+    }
+    for wrong in ["40000", "2-1", "0-9", "1-65536", "a-b", "1-", "1-2-3"] {
+        let told = messages(&text.replace("40000-40100", wrong));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected a range of ports"),
+            "{wrong}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn candidate_addresses() {
+    let ips = |written: &str| {
+        let text = format!(
+            "services: {{u: {{proto: udp, net: {{addr: ':1', enable_ice: true, candidate_ips: {written}}}}}}}"
+        );
+        ok(&text).services.remove(0).candidate_ips
+    };
+    let ip = |text: &str| CandidateHost::Ip(text.parse().expect("an address"));
+    let name = CandidateHost::Name("xrtc_cand_ip".to_owned());
+    assert_eq!(ips("[]"), CandidateIps::Auto);
+    assert_eq!(ips("auto"), CandidateIps::Auto);
+    assert_eq!(ips("[auto]"), CandidateIps::Auto);
+    assert_eq!(ips("192.0.2.1"), CandidateIps::List(vec![ip("192.0.2.1")]));
+    assert_eq!(
+        ips("[192.0.2.1, xrtc_cand_ip, auto, '2001:db8::1']"),
+        CandidateIps::List(vec![
+            ip("192.0.2.1"),
+            name,
+            CandidateHost::Auto,
+            ip("2001:db8::1")
+        ])
+    );
+    for wrong in [
+        "0.0.0.0",
+        "'::'",
+        "224.0.0.1",
+        "255.255.255.255",
+        "192.168.1.300",
+        "'a:1'",
+        "'[::1]'",
+        "a b",
+    ] {
+        let net = format!("{{addr: ':1', enable_ice: true, candidate_ips: [{wrong}]}}");
+        let told = messages(&format!("services: {{u: {{proto: udp, net: {net}}}}}"));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected an address that clients"),
+            "{wrong}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn hosts_protos_and_paths() {
+    let route = first_route(
+        "hosts: [Example.COM, '*.example.com', 10.0.0.1, '[::1]'], protos: [ws@janus-protocol], \
+         paths: [/janus, /a/, /, {/b: /c/}, {/d: /}], match: all",
+    );
+    assert_eq!(route.hosts, ["example.com", "*.example.com", "10.0.0.1", "::1"]);
+    assert_eq!(route.protos, ["janus-protocol"]);
+    let rule = |prefix: &str, rewrite: Option<&str>| PathRule {
+        prefix: prefix.to_owned(),
+        rewrite: rewrite.map(str::to_owned),
+    };
+    let rules = [
+        rule("/janus", None),
+        rule("/a", None),
+        rule("/", None),
+        rule("/b", Some("/c")),
+        rule("/d", Some("/")),
+    ];
+    assert_eq!(route.paths, rules);
+    assert!(route.match_all);
+    assert!(!first_route("match: any, paths: [/]").match_all);
+    for (lines, start) in [
+        ("hosts: ['example.com:80']", "expected a host"),
+        ("hosts: ['*']", "expected a host"),
+        ("hosts: ['a.*.com']", "expected a host"),
+        ("hosts: ['http://a']", "expected a host"),
+        ("hosts: example.com", "expected a list"),
+        ("protos: [janus-protocol]", "expected a WebSocket subprotocol"),
+        ("protos: [ws@]", "expected a WebSocket subprotocol"),
+        ("protos: ['ws@a b']", "expected a WebSocket subprotocol"),
+        ("paths: [janus]", "expected a path"),
+        ("paths: ['/a?b']", "expected a path"),
+        ("paths: ['/a b']", "expected a path"),
+        ("paths: [/a/../b]", "expected a path"),
+        ("paths: [{/a: b}]", "expected a path"),
+        ("paths: [[/a]]", "expected a path"),
+        ("paths: [/], match: some", "expected `any` or `all`"),
+    ] {
+        let told = messages(&self::route(lines));
+        assert!(told.len() == 1 && told[0].starts_with(start), "{lines}: {told:?}");
+    }
+}
+
+#[test]
+fn servername() {
+    let name = |written: &str| {
+        let text =
+            format!("services: {{t: {{proto: http, net: {{addr: ':1'}}, http: {{servername: {written}}}}}}}");
+        ok(&text)
+            .services
+            .remove(0)
+            .http
+            .expect("an http service")
+            .servername
+    };
+    assert_eq!(name("_"), None);
+    assert_eq!(name("Example.com"), Some("example.com".to_owned()));
+    let wrong = "services: {t: {proto: http, net: {addr: ':1'}, http: {servername: 'a:80'}}}";
+    assert_eq!(
+        messages(wrong),
+        ["expected a host without port, or `_` for any, found the string `a:80`"]
+    );
+}

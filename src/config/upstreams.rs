@@ -1,0 +1,124 @@
+//! Upstream groups: those that the file declares, and those of one server that a route names by URL.
+
+use std::collections::HashMap;
+
+use super::addresses::{network, url};
+use super::errors::{Problem, Sink};
+use super::keys;
+use super::model::{Balance, Server, UpstreamGroup};
+use super::nearest::nearest;
+use super::scalars::{choice, integer, unexpected};
+use super::section::Section;
+use super::tree::{Key, Node, short};
+
+/// Calls at once that any limit may allow.
+pub(super) const MAX_SESSIONS: usize = 10_000_000;
+
+const MODES: &[(&str, Balance)] = &[("rr", Balance::RoundRobin), ("random", Balance::Random)];
+
+/// The groups so far.
+#[derive(Debug, Default)]
+pub(super) struct Upstreams {
+    groups: Vec<UpstreamGroup>,
+    /// Declared names, and the URLs that routes have named.
+    index: HashMap<String, usize>,
+}
+
+impl Upstreams {
+    /// Adds the group of a service of `proto: upstream`. All come before the first route asks.
+    pub(super) fn declare(&mut self, name: &Key, service: Section<'_>, sink: &mut Sink) {
+        let servers = service.list("servers", sink, server);
+        if service.lacks("servers") {
+            sink.error(name.mark, Problem::NoServers(short(&name.text)));
+        }
+        let media = service.section("media", keys::MEDIA, sink);
+        let group = UpstreamGroup {
+            name: name.text.clone(),
+            mode: service
+                .value("mode", sink, |node| choice(node, MODES))
+                .unwrap_or(Balance::RoundRobin),
+            servers,
+            media_allow: media.list("allow", sink, network),
+            max_sessions: media.value("max_sessions", sink, |node| integer(node, 1..=MAX_SESSIONS)),
+        };
+        self.add(name.text.clone(), group);
+    }
+
+    /// The group that a route's `upstream` means: a declared one by its name, or one server by its URL.
+    ///
+    /// # Errors
+    /// Not a URL; a group's name with a port or path; a bare word that is no group.
+    pub(super) fn find(&mut self, node: &Node, sink: &Sink) -> Result<usize, Problem> {
+        const EXPECTED: &str = "`http://GROUP`, or the URL of a server like `http://host:port`";
+        let url = url(node, EXPECTED)?;
+        if let Some(&group) = self.index.get(url.host) {
+            let part = if url.port.is_some() {
+                Some("port")
+            } else {
+                url.has_path.then_some("path")
+            };
+            return part.map_or(Ok(group), |part| {
+                Err(Problem::GroupUrl {
+                    name: short(url.host),
+                    part,
+                })
+            });
+        }
+        if url.is_word() {
+            return Err(self.unknown(url.host, sink));
+        }
+        url.server()
+            .map(|server| self.single(server))
+            .ok_or_else(|| unexpected(EXPECTED, node))
+    }
+
+    /// All groups.
+    pub(super) fn into_groups(self) -> Vec<UpstreamGroup> {
+        self.groups
+    }
+
+    fn single(&mut self, server: Server) -> usize {
+        let name = server.to_string();
+        if let Some(&group) = self.index.get(&name) {
+            return group;
+        }
+        let group = UpstreamGroup {
+            name: name.clone(),
+            mode: Balance::RoundRobin,
+            servers: vec![server],
+            media_allow: Vec::new(),
+            max_sessions: None,
+        };
+        self.add(name, group)
+    }
+
+    fn add(&mut self, name: String, group: UpstreamGroup) -> usize {
+        let at = self.groups.len();
+        self.groups.push(group);
+        self.index.insert(name, at);
+        at
+    }
+
+    fn unknown(&self, host: &str, sink: &Sink) -> Problem {
+        let name = short(host);
+        // The index also holds URLs; no word is near one.
+        let names = || self.index.keys().map(String::as_str);
+        let near = if sink.is_full() {
+            None
+        } else {
+            nearest(host, names())
+        };
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "if it is a host, write its port".to_owned(),
+        };
+        Problem::UnknownUpstream { name, hint }
+    }
+}
+
+fn server(node: &Node) -> Result<Server, Problem> {
+    const EXPECTED: &str = "a server like `http://host:port` (http, https, ws or wss; no path)";
+    url(node, EXPECTED)?
+        .server()
+        .ok_or_else(|| unexpected(EXPECTED, node))
+}

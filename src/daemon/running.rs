@@ -1,0 +1,350 @@
+//! A running daemon: its parts, the housekeeping between them, and the way to its end.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, sleep, timeout};
+
+use crate::admin;
+use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
+use crate::http::{self, Limits as HttpLimits, Server, Site, TokenMemory};
+use crate::ice::{KeyRing, ListenerId, Transport};
+use crate::media::mux::Mux;
+use crate::media::shared::{Limits, Shared, Sockets};
+use crate::media::{Media, MediaConfig, ShardSeat, UdpListen};
+use crate::upstream::{FRESH_FOR, Upstreams};
+
+use super::StartError;
+use super::addresses::{IceService, own_addresses};
+use super::calls::{MediaCalls, Refusals};
+use super::policies::Policies;
+use super::report::DaemonReport;
+
+/// Tokens remembered for renegotiations.
+const REMEMBERED_TOKENS: usize = 65_536;
+/// How long the first look-up of the upstream names may hold up the start.
+const FIRST_LOOKUP: Duration = Duration::from_secs(5);
+/// How often a draining daemon looks whether its calls have ended.
+const DRAIN_STEP: Duration = Duration::from_millis(200);
+
+/// The parts.
+pub(super) struct Running {
+    config: Arc<Config>,
+    calls: Arc<MediaCalls>,
+    report: Arc<DaemonReport>,
+    servers: Vec<Server>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts everything. On an error nothing is left running.
+    pub(super) async fn start(config: Arc<Config>, secret: [u8; 32]) -> Result<Self, StartError> {
+        let limits = Limits {
+            max_sessions: config.global.max_sessions,
+            token_lifetime: config.global.token_lifetime.as_secs(),
+        };
+        let shared = Arc::new(Shared::new(KeyRing::new(secret, &[]), limits));
+        // TCP first: a second daemon by mistake then fails before it shares the first one's UDP port.
+        let listeners = bind_http(&config)?;
+        let media = start_media(&config, &shared)?;
+        let upstreams = Upstreams::new(&config.upstreams)
+            .map_err(StartError::system("reading the system's trusted certificates"))?;
+        let calls = Arc::new(make_calls(
+            &config,
+            shared,
+            media,
+            Arc::new(upstreams),
+            &listeners,
+        ));
+        if timeout(FIRST_LOOKUP, refresh(&config, &calls)).await.is_err() {
+            tracing::warn!("some upstream names could not be looked up yet");
+            publish(&calls);
+        }
+        let counters = Arc::new(http::Counters::default());
+        let site_parts = Arc::new(http::Shared {
+            upstreams: calls.upstreams.clone(),
+            calls: calls.clone(),
+            memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
+            counters: counters.clone(),
+            connections: Arc::new(AtomicU64::new(0)),
+        });
+        let servers = start_http(&config, listeners, &site_parts)?;
+        let report = Arc::new(DaemonReport {
+            calls: calls.clone(),
+            http: counters,
+            draining: AtomicBool::new(false),
+        });
+        let mut tasks = vec![tokio::spawn(keep_fresh(config.clone(), calls.clone()))];
+        if let Some(addr) = config.global.admin {
+            tasks.extend(start_admin(addr, &report)?);
+        }
+        Ok(Self {
+            config,
+            calls,
+            report,
+            servers,
+            tasks,
+        })
+    }
+
+    /// Says where the demo is.
+    pub(super) fn announce_demo(&self) {
+        for addr in self.servers.iter().flat_map(Server::addrs).take(1) {
+            tracing::info!("the demo is at http://localhost:{}/", addr.port());
+        }
+    }
+
+    /// Runs until SIGTERM or SIGINT, then drains: nothing new is accepted, requests and calls may finish within
+    /// `drain_timeout`. A second signal ends it at once.
+    pub(super) async fn until_stopped(self) {
+        let mut signals = match StopSignals::new() {
+            Ok(signals) => signals,
+            Err(error) => return tracing::error!(%error, "cannot wait for signals"),
+        };
+        signals.next().await;
+        let deadline = self.config.global.drain_timeout;
+        let open = self.calls.shared.open_sessions();
+        tracing::info!(calls = open, deadline = ?deadline, "stopping; another signal stops at once");
+        self.report.draining.store(true, Ordering::Relaxed);
+        tokio::select! {
+            () = drain(self.servers, &self.calls, deadline) => tracing::info!("stopped"),
+            () = signals.next() => tracing::warn!("stopped at once"),
+        }
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn drain(servers: Vec<Server>, calls: &MediaCalls, deadline: Duration) {
+    let end = Instant::now() + deadline;
+    let servers: Vec<_> = servers
+        .into_iter()
+        .map(|server| tokio::spawn(server.shutdown(deadline)))
+        .collect();
+    while calls.shared.open_sessions() > 0 && Instant::now() < end {
+        sleep(DRAIN_STEP).await;
+    }
+    for server in servers {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "a server did not stop");
+        }
+    }
+}
+
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A service's HTTP listeners.
+type Bound = (String, Vec<TcpListener>);
+
+fn bind_http(config: &Config) -> Result<Vec<Bound>, StartError> {
+    let services = config.services.iter().filter(|service| service.http.is_some());
+    services
+        .map(|service| {
+            let listeners = http::bind(service.addr).map_err(|source| listen_error(service, source))?;
+            Ok((service.name.clone(), listeners))
+        })
+        .collect()
+}
+
+fn listen_error(service: &Service, source: io::Error) -> StartError {
+    StartError::Listen {
+        service: service.name.clone(),
+        addr: service.addr,
+        source,
+    }
+}
+
+fn start_http(
+    config: &Config,
+    listeners: Vec<Bound>,
+    parts: &Arc<http::Shared>,
+) -> Result<Vec<Server>, StartError> {
+    let sites = config
+        .services
+        .iter()
+        .filter_map(|service| Some((service, service.http.as_ref()?)));
+    sites
+        .zip(listeners)
+        .map(|((service, section), (_, listeners))| {
+            let site = Arc::new(Site::new(section, parts.clone()));
+            let server = Server::start(listeners, &site, HttpLimits::default())
+                .map_err(|source| listen_error(service, source))?;
+            for addr in server.addrs() {
+                tracing::info!(service = service.name, %addr, "HTTP and WebSocket");
+            }
+            Ok(server)
+        })
+        .collect()
+}
+
+fn ice_udp(config: &Config) -> impl Iterator<Item = (ListenerId, &Service)> {
+    let services = config
+        .services
+        .iter()
+        .filter(|service| service.kind == ServiceKind::Udp && service.enable_ice);
+    (0..).map(ListenerId).zip(services)
+}
+
+fn start_media(config: &Config, shared: &Arc<Shared>) -> Result<Arc<Media>, StartError> {
+    let listeners = ice_udp(config)
+        .map(|(id, service)| UdpListen {
+            id,
+            ip: service.addr.ip,
+            port: service.addr.port,
+        })
+        .collect();
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let media_config = MediaConfig {
+        listeners,
+        shards: config.global.media_threads.unwrap_or_else(cores),
+        upstream_ports: config.global.upstream_ports.clone(),
+        max_server_sockets: MediaConfig::DEFAULT_MAX_SERVER_SOCKETS,
+    };
+    let make_mux = |seat: ShardSeat<'_>| {
+        if seat.shard == 0 {
+            let [v4, v6] = [false, true].map(|ipv6| seat.pool.sockets(ipv6));
+            shared.set_sockets(Sockets {
+                initial: [v4.len(), v6.len()],
+                v4,
+                v6,
+            });
+        }
+        Mux::new(shared.clone(), seat.counters.clone())
+    };
+    let media = Media::start(media_config, make_mux).map_err(|source| match ice_udp(config).next() {
+        Some((_, service)) => listen_error(service, source),
+        None => StartError::System {
+            what: "starting the media plane",
+            source,
+        },
+    })?;
+    for (_, addr) in media.bound() {
+        tracing::info!(%addr, "ICE over UDP");
+    }
+    Ok(Arc::new(media))
+}
+
+fn make_calls(
+    config: &Arc<Config>,
+    shared: Arc<Shared>,
+    media: Arc<Media>,
+    upstreams: Arc<Upstreams>,
+    http: &[Bound],
+) -> MediaCalls {
+    let udp_port = |id| {
+        media
+            .bound()
+            .iter()
+            .find(|(bound, _)| *bound == id)
+            .map(|(_, addr)| addr.port())
+    };
+    let services: Vec<IceService> = ice_udp(config)
+        .filter_map(|(id, service)| {
+            let addr = ListenAddr {
+                ip: service.addr.ip,
+                port: udp_port(id)?,
+            };
+            Some(IceService {
+                transport: Transport::Udp,
+                addr,
+                ips: service.candidate_ips.clone(),
+            })
+        })
+        .collect();
+    let tcp = http
+        .iter()
+        .flat_map(|(_, listeners)| listeners)
+        .filter_map(|listener| listener.local_addr().ok());
+    let udp = media.bound().iter().map(|(_, addr)| *addr);
+    let own: Vec<_> = tcp.chain(udp).collect();
+    MediaCalls {
+        policies: Policies::new(config.clone(), own),
+        clock: media.clock(),
+        shared,
+        media,
+        services,
+        own_ips: ArcSwap::from_pointee(own_addresses()),
+        upstreams,
+        scopes: std::sync::Mutex::default(),
+        refusals: Refusals::default(),
+    }
+}
+
+/// Looks upstream and candidate names up again, and lets the media plane know what came of it.
+async fn refresh(config: &Config, calls: &MediaCalls) {
+    calls.upstreams.refresh().await;
+    for name in candidate_names(config) {
+        if let Err(error) = calls.upstreams.names().resolve(name).await {
+            tracing::warn!(name, %error, "a name of candidate_ips cannot be looked up");
+        }
+    }
+    calls.own_ips.store(Arc::new(own_addresses()));
+    publish(calls);
+}
+
+fn publish(calls: &MediaCalls) {
+    let own_ips = calls.own_ips.load();
+    let resolve = |upstream| -> Vec<IpAddr> { calls.upstreams.addresses(upstream) };
+    calls.policies.publish(&calls.shared, &own_ips, resolve);
+}
+
+fn candidate_names(config: &Config) -> impl Iterator<Item = &str> {
+    ice_udp(config)
+        .flat_map(|(_, service)| match &service.candidate_ips {
+            CandidateIps::Auto => &[][..],
+            CandidateIps::List(hosts) => hosts,
+        })
+        .filter_map(|host| match host {
+            CandidateHost::Name(name) => Some(name.as_str()),
+            CandidateHost::Ip(_) | CandidateHost::Auto => None,
+        })
+}
+
+async fn keep_fresh(config: Arc<Config>, calls: Arc<MediaCalls>) {
+    let mut every = interval(FRESH_FOR);
+    every.tick().await;
+    loop {
+        every.tick().await;
+        refresh(&config, &calls).await;
+    }
+}
+
+fn start_admin(addr: ListenAddr, report: &Arc<DaemonReport>) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let listeners = http::bind(addr).map_err(|source| StartError::Listen {
+        service: "admin".into(),
+        addr,
+        source,
+    })?;
+    Ok(listeners
+        .into_iter()
+        .map(|listener| {
+            tracing::info!(addr = ?listener.local_addr().ok(), "admin: /metrics, /healthz, /readyz");
+            tokio::spawn(admin::serve(listener, report.clone()))
+        })
+        .collect())
+}

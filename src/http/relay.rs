@@ -1,0 +1,185 @@
+//! The two directions of an established WebSocket, message by message, and its end.
+//!
+//! Text may be rewritten on its way; binary messages, pings and pongs pass. Back-pressure is per direction: a message
+//! is read only when the one before it has been taken. Whatever ends one leg ends the other at once.
+
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::signaling::Direction;
+
+use super::context::Signalling;
+use super::drain::{Admission, Phase};
+
+/// Messages that are passed on with one flush, if that many are there at once.
+const BATCH: usize = 32;
+/// How long a closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How one direction ended.
+enum End {
+    /// The sender closed, with this frame.
+    Closed(Option<CloseFrame>),
+    /// The sender's connection ended without a close frame.
+    SenderGone,
+    /// The sender broke the protocol or a limit.
+    SenderFaulty(CloseCode),
+    /// The receiver's connection broke.
+    ReceiverGone,
+}
+
+/// What one leg is owed at the end.
+enum Farewell {
+    /// It is closing already; the handshake must be completed.
+    Answer,
+    /// A close frame, then its answer.
+    Close(Option<CloseFrame>),
+    /// Nothing: the connection is gone.
+    Drop,
+}
+
+/// Relays until one side ends or the server closes, then ends the other.
+pub(super) async fn relay<C, S>(
+    client: WebSocketStream<C>,
+    server: WebSocketStream<S>,
+    signalling: &Signalling,
+    mut admission: Admission,
+) where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut to_client, mut from_client) = client.split();
+    let (mut to_server, mut from_server) = server.split();
+    let (client_farewell, server_farewell) = tokio::select! {
+        end = pump(&mut from_client, &mut to_server, signalling, Direction::ToServer) => farewells(end),
+        end = pump(&mut from_server, &mut to_client, signalling, Direction::ToClient) => {
+            let (server, client) = farewells(end);
+            (client, server)
+        }
+        () = admission.reached(Phase::Closing) => (going_away(), going_away()),
+    };
+    tokio::join!(
+        part(from_client, to_client, client_farewell),
+        part(from_server, to_server, server_farewell),
+    );
+}
+
+/// Passes messages on until the direction ends.
+async fn pump<R, W>(from: &mut R, to: &mut W, signalling: &Signalling, direction: Direction) -> End
+where
+    R: Stream<Item = Result<Message, Error>> + Unpin,
+    W: Sink<Message, Error = Error> + Unpin,
+{
+    loop {
+        let mut next = from.next().await;
+        for left in (0..BATCH).rev() {
+            let message = match next {
+                Some(Ok(Message::Close(frame))) => return End::Closed(frame),
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return fault(&error),
+                None => return End::SenderGone,
+            };
+            if to.feed(rewritten(message, signalling, direction)).await.is_err() {
+                return End::ReceiverGone;
+            }
+            let ready = if left > 0 {
+                from.next().now_or_never()
+            } else {
+                None
+            };
+            match ready {
+                Some(ready) => next = ready,
+                None => break,
+            }
+        }
+        if to.flush().await.is_err() {
+            return End::ReceiverGone;
+        }
+    }
+}
+
+fn rewritten(message: Message, signalling: &Signalling, direction: Direction) -> Message {
+    let Message::Text(text) = &message else {
+        return message;
+    };
+    let body = signalling.rewrite(direction, text.as_bytes());
+    match body.map(String::from_utf8) {
+        Some(Ok(body)) => Message::Text(Utf8Bytes::from(body)),
+        Some(Err(_)) | None => message,
+    }
+}
+
+fn fault(error: &Error) -> End {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => End::SenderFaulty(CloseCode::Size),
+        Error::Utf8(_) => End::SenderFaulty(CloseCode::Invalid),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::SenderGone,
+        Error::Protocol(_) | Error::Capacity(_) => End::SenderFaulty(CloseCode::Protocol),
+        _ => End::SenderGone,
+    }
+}
+
+/// What the sender and the receiver of an ended direction are owed.
+fn farewells(end: End) -> (Farewell, Farewell) {
+    match end {
+        End::Closed(frame) => {
+            // A code that must not be sent (RFC 6455 section 7.4.1) is passed on as none.
+            let frame = frame.filter(|frame| frame.code.is_allowed());
+            (Farewell::Answer, Farewell::Close(frame))
+        }
+        End::SenderGone => (Farewell::Drop, going_away()),
+        End::SenderFaulty(code) => (closing(code), going_away()),
+        End::ReceiverGone => (going_away(), Farewell::Drop),
+    }
+}
+
+fn going_away() -> Farewell {
+    closing(CloseCode::Away)
+}
+
+fn closing(code: CloseCode) -> Farewell {
+    Farewell::Close(Some(CloseFrame {
+        code,
+        reason: Utf8Bytes::default(),
+    }))
+}
+
+/// Ends one leg: the closing handshake, then the connection. If the peer does not complete the handshake, what it sends
+/// is read all the same: unread bytes would turn the end into a reset, which may overtake the close frame.
+async fn part<IO>(
+    from: SplitStream<WebSocketStream<IO>>,
+    to: SplitSink<WebSocketStream<IO>, Message>,
+    farewell: Farewell,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut leg = from.reunite(to).expect("both halves are of one leg");
+    let ending = async {
+        let mut closed = match farewell {
+            Farewell::Drop => return Ok(()),
+            Farewell::Answer => true,
+            Farewell::Close(frame) => {
+                leg.send(Message::Close(frame)).await?;
+                false
+            }
+        };
+        while let Some(Ok(message)) = leg.next().await {
+            closed |= message.is_close();
+        }
+        leg.get_mut().shutdown().await?;
+        let mut rest = [0; 1024];
+        while !closed && leg.get_mut().read(&mut rest).await? > 0 {}
+        Ok::<_, Error>(())
+    };
+    // A peer that is gone or does not answer is left to its fate.
+    let _ = timeout(CLOSE_TIMEOUT, ending).await;
+}

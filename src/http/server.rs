@@ -1,0 +1,191 @@
+//! Accepts connections for a site, within limits, until told to stop.
+//!
+//! What a connection speaks is the next step's business: here every one is plain HTTP/1.1.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::connection::serve_connection;
+use super::drain::{Admission, Phase};
+use super::ports::ConnInfo;
+use super::site::Site;
+
+/// Pause after an error that would only come again at once, such as having no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After the deadline, time for close frames to go out.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
+/// A client whose machine vanished is noticed after idle + 3 intervals, or when it leaves data unacknowledged this
+/// long.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+
+/// Bounds on what clients may take up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once, WebSockets among them; more are closed at once.
+    pub connections: usize,
+    /// For the headers of a request to be complete, and for an idle connection.
+    pub header_timeout: Duration,
+    /// For the next piece of a request's body.
+    pub body_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A running server. Dropping it ends everything at once; [`Self::shutdown`] does it in order.
+#[derive(Debug)]
+pub struct Server {
+    addrs: Vec<SocketAddr>,
+    phase: watch::Sender<Phase>,
+    acceptors: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves a site on the listeners of [`super::bind`]. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// A listener that does not know its address.
+    pub fn start(listeners: Vec<TcpListener>, site: &Arc<Site>, limits: Limits) -> io::Result<Self> {
+        let addrs = listeners
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<io::Result<_>>()?;
+        let (phase, _) = watch::channel(Phase::Running);
+        let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        let acceptors = listeners
+            .into_iter()
+            .map(|listener| {
+                let acceptor = Acceptor {
+                    site: site.clone(),
+                    slots: slots.clone(),
+                    admission: Admission::new(&phase),
+                    limits,
+                };
+                tokio::spawn(acceptor.run(listener))
+            })
+            .collect();
+        Ok(Self {
+            addrs,
+            phase,
+            acceptors,
+        })
+    }
+
+    /// The addresses that are listened on, with the ports that were taken.
+    #[must_use]
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Stops accepting, closes idle connections, lets requests finish and WebSockets go on until `deadline` has
+    /// passed, then closes WebSockets with code 1001 and drops the rest. Returns as soon as nothing is left.
+    pub async fn shutdown(self, deadline: Duration) {
+        self.phase.send_replace(Phase::Draining);
+        for acceptor in self.acceptors {
+            // Its listener is closed when it has returned.
+            let _ = acceptor.await;
+        }
+        if timeout(deadline, self.phase.closed()).await.is_err() {
+            self.phase.send_replace(Phase::Closing);
+            let _ = timeout(CLOSING_TIME, self.phase.closed()).await;
+        }
+    }
+}
+
+struct Acceptor {
+    site: Arc<Site>,
+    slots: Arc<Semaphore>,
+    admission: Admission,
+    limits: Limits,
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener) {
+        let mut stop = self.admission.clone();
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.reached(Phase::Draining) => return,
+            };
+            match accepted {
+                Ok((stream, remote)) => {
+                    failing = false;
+                    self.admit(stream, remote);
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    self.site.shared.counters.accept_errors.add();
+                    // Once for each time of trouble: clients can bring it about.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot accept connections");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, remote: SocketAddr) {
+        let counters = &self.site.shared.counters;
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+            counters.connections_refused.add();
+            return;
+        };
+        counters.connections.add();
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        tune(&stream);
+        let conn = ConnInfo {
+            local,
+            remote,
+            secure: false,
+        };
+        let admission = self.admission.with_slot(slot);
+        tokio::spawn(serve_connection(
+            self.site.clone(),
+            stream,
+            conn,
+            admission,
+            self.limits,
+        ));
+    }
+}
+
+/// Best effort: a connection without these options is still one.
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(3);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+}
+
+/// Errors of a connection that died while it waited to be accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

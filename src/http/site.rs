@@ -1,0 +1,161 @@
+//! One `http:` section at work: decides for each request whether it is proxied, becomes a WebSocket, or is a file.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::body::Incoming;
+use hyper::header::HeaderValue;
+use hyper::http::uri::PathAndQuery;
+use hyper::{Request, Response, Uri};
+
+use crate::config::{Http, Route, Server};
+use crate::upstream::{Body, Client, Upstreams};
+
+use super::context::Signalling;
+use super::counters::Counters;
+use super::drain::Admission;
+use super::errors::Error;
+use super::files::Files;
+use super::headers::{self, REQUEST_ID};
+use super::memory::TokenMemory;
+use super::ports::{Calls, ConnInfo};
+use super::router::Router;
+use super::server::Limits;
+use super::target::Target;
+use super::{proxy, websocket};
+
+/// What all sites of the daemon share, and what outlives a reload.
+pub struct Shared {
+    /// The upstream groups.
+    pub upstreams: Arc<Upstreams>,
+    /// The media plane.
+    pub calls: Arc<dyn Calls>,
+    /// Tokens minted before.
+    pub memory: Arc<TokenMemory>,
+    /// What happened.
+    pub counters: Arc<Counters>,
+    /// Numbers connections and WebSockets; start at any value.
+    pub connections: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("upstreams", &self.upstreams)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// A number that no other connection or WebSocket of this process has.
+    pub(super) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// One `http:` section.
+#[derive(Debug)]
+pub struct Site {
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: Client,
+    router: Router,
+    files: Option<Files>,
+}
+
+/// One client connection, as its requests see it.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    pub(super) connection: u64,
+    pub(super) conn: ConnInfo,
+    pub(super) admission: Admission,
+    pub(super) limits: Limits,
+}
+
+/// One request on its way to the upstream of a route.
+pub(super) struct Exchange<'a> {
+    pub(super) site: &'a Site,
+    pub(super) visitor: &'a Visitor,
+    pub(super) route: Arc<Route>,
+    pub(super) target: Target,
+    pub(super) id: &'a HeaderValue,
+}
+
+impl Site {
+    /// The site of a section.
+    #[must_use]
+    pub fn new(http: &Http, shared: Arc<Shared>) -> Self {
+        Self {
+            client: Client::new(&shared.upstreams, http),
+            router: Router::new(http),
+            files: http.root.as_deref().map(Files::new),
+            shared,
+        }
+    }
+
+    /// Answers a request, whatever happens.
+    pub(super) async fn handle(&self, visitor: &Visitor, request: Request<Incoming>) -> Response<Body> {
+        self.shared.counters.requests.add();
+        let id = headers::request_id(request.headers());
+        let mut response = match self.answer(visitor, request, &id).await {
+            Ok(response) => response,
+            Err(error) => error.into_response(&self.shared.counters),
+        };
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
+    }
+
+    async fn answer(
+        &self,
+        visitor: &Visitor,
+        mut request: Request<Incoming>,
+        id: &HeaderValue,
+    ) -> Result<Response<Body>, Error> {
+        let upgrade = hyper_tungstenite::is_upgrade_request(&request);
+        let target = Target::of(&request, upgrade)?;
+        let Some(found) = self.router.route(&target.key()) else {
+            let files = self.files.as_ref().ok_or(Error::NotFound)?;
+            return files.serve(request).await;
+        };
+        if let Some(path) = &found.path {
+            *request.uri_mut() = with_path(request.uri(), path)?;
+        }
+        let exchange = Exchange {
+            site: self,
+            visitor,
+            route: found.route,
+            target,
+            id,
+        };
+        if upgrade {
+            websocket::serve(&exchange, request).await
+        } else {
+            proxy::forward(&exchange, request).await
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// The rewriting of what this exchange's `connection` carries between its client and `server`.
+    pub(super) async fn signalling(&self, server: &Server, connection: u64) -> Signalling {
+        let shared = &self.site.shared;
+        let addresses = shared.upstreams.names().resolve(&server.host).await;
+        Signalling {
+            shared: shared.clone(),
+            route: self.route.clone(),
+            connection,
+            conn: self.visitor.conn,
+            server: addresses.ok().and_then(|addresses| addresses.first().copied()),
+        }
+    }
+}
+
+fn with_path(uri: &Uri, path: &str) -> Result<Uri, Error> {
+    let path_and_query = match uri.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    path_and_query
+        .map(Uri::from)
+        .map_err(|_| Error::BadRequest("the path cannot be rewritten"))
+}

@@ -1,0 +1,146 @@
+//! WebSocket handshakes (RFC 6455 section 4): the upstream is asked first, and only what it accepts is accepted from
+//! the client. A refusal passes as the response that it is.
+//!
+//! No extension is negotiated on either side, so that messages can be read.
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_tungstenite::HyperWebsocket;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::upstream::{Body, Purpose};
+
+use super::context::Signalling;
+use super::drain::Admission;
+use super::errors::Error;
+use super::site::Exchange;
+use super::target::list;
+use super::{headers, proxy, relay};
+
+/// The longest message that passes; longer ones end the WebSocket with code 1009.
+const MAX_MESSAGE: usize = 1024 * 1024;
+/// Of each leg; tungstenite's own default is for bulk transfer.
+const BUFFER: usize = 16 * 1024;
+
+/// Answers an upgrade request, and relays the WebSocket that comes of it until it ends.
+pub(super) async fn serve(
+    exchange: &Exchange<'_>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Error> {
+    if *request.method() != Method::GET {
+        return Err(Error::BadRequest("a WebSocket begins with GET"));
+    }
+    if request
+        .headers()
+        .get(SEC_WEBSOCKET_VERSION)
+        .map(HeaderValue::as_bytes)
+        != Some(b"13")
+    {
+        return Err(Error::WebSocketVersion);
+    }
+    let (mut accepted, client) = hyper_tungstenite::upgrade(&mut request, Some(config()))
+        .map_err(|_| Error::BadRequest("the WebSocket handshake has no key"))?;
+
+    let site = exchange.site;
+    let group = site.shared.upstreams.group(exchange.route.upstream);
+    let server = group.pick(Purpose::WebSocket)?;
+    let signalling = exchange.signalling(server, site.shared.next_connection()).await;
+    let key = generate_key();
+    let mut response = site
+        .client
+        .send(server, handshake(exchange, &request, &key))
+        .await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return proxy::to_client(&signalling, request.method(), response).await;
+    }
+    check(response.headers(), &key, exchange.target.protos())?;
+    let server = hyper::upgrade::on(&mut response);
+    copy_headers(response.headers(), accepted.headers_mut());
+    let admission = exchange.visitor.admission.clone();
+    tokio::spawn(run(client, server, signalling, admission));
+    Ok(accepted.map(|body| body.map_err(Into::into).boxed_unsync()))
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+}
+
+/// Our own handshake towards the upstream, with the client's end-to-end headers.
+fn handshake(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -> Request<Body> {
+    let mut ours = Request::new(http_body_util::Empty::new().map_err(Into::into).boxed_unsync());
+    *ours.uri_mut() = request.uri().clone();
+    let map = ours.headers_mut();
+    *map = request.headers().clone();
+    headers::to_upstream(
+        map,
+        &exchange.visitor.conn,
+        &exchange.target.authority,
+        exchange.id,
+    );
+    map.remove(CONTENT_LENGTH);
+    map.remove(SEC_WEBSOCKET_EXTENSIONS);
+    map.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    map.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let key = HeaderValue::from_str(key).expect("base64 makes a header value");
+    map.insert(SEC_WEBSOCKET_KEY, key);
+    ours
+}
+
+/// What a client must check of a server's handshake (RFC 6455 section 4.1).
+fn check(headers: &HeaderMap, key: &str, offered: &[String]) -> Result<(), Error> {
+    let accept = headers.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+    if accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
+        return Err(Error::BadResponse("its WebSocket accept key is wrong"));
+    }
+    if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        return Err(Error::BadResponse("it chose a WebSocket extension unasked"));
+    }
+    let chosen = list(headers, SEC_WEBSOCKET_PROTOCOL.as_str());
+    if chosen.len() > 1 || chosen.iter().any(|proto| !offered.contains(proto)) {
+        return Err(Error::BadResponse("it chose a WebSocket protocol unasked"));
+    }
+    Ok(())
+}
+
+/// The upstream's own headers (the chosen protocol, cookies) go to the client; those of the handshake are ours.
+fn copy_headers(theirs: &HeaderMap, ours: &mut HeaderMap) {
+    let mut theirs = theirs.clone();
+    headers::strip_hop_by_hop(&mut theirs);
+    for name in [SEC_WEBSOCKET_ACCEPT, CONTENT_LENGTH] {
+        theirs.remove(name);
+    }
+    for (name, value) in &theirs {
+        ours.append(name, value.clone());
+    }
+}
+
+/// Waits for both connections to be upgraded and relays between them. If the client is gone by then, so is the
+/// upstream's connection.
+async fn run(
+    client: HyperWebsocket,
+    server: hyper::upgrade::OnUpgrade,
+    signalling: Signalling,
+    admission: Admission,
+) {
+    let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
+        return;
+    };
+    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, Some(config())).await;
+    let shared = signalling.shared.clone();
+    shared.counters.websockets_opened.add();
+    relay::relay(client, server, &signalling, admission).await;
+    shared.counters.websockets_closed.add();
+}

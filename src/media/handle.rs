@@ -1,0 +1,207 @@
+//! The handle of the media plane: starts it, stops it, and answers what the rest of the daemon asks of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use mio::{Poll, Waker};
+
+use super::clock::Clock;
+use super::entropy::Entropy;
+use super::outlet::Source;
+use super::pool::Pool;
+use super::route::SourceAddresses;
+use super::shard::{self, Multiplexer, Post, Shard, ShardSeat};
+use super::socket::{self, ListenerSockets, UdpListen};
+use crate::ice::{Counters, ListenerId};
+
+/// What the media plane is made of.
+#[derive(Clone, Debug)]
+pub struct MediaConfig {
+    /// The UDP listeners. Their ids differ.
+    pub listeners: Vec<UdpListen>,
+    /// Threads; at least one is started.
+    pub shards: usize,
+    /// Source ports of the server leg; `None`: any. A range shorter than four per shard makes for fewer sockets.
+    pub upstream_ports: Option<RangeInclusive<u16>>,
+    /// Server-leg sockets at most, all shards and both families together.
+    pub max_server_sockets: usize,
+}
+
+impl MediaConfig {
+    /// The usual bound on server-leg sockets.
+    pub const DEFAULT_MAX_SERVER_SOCKETS: usize = 1024;
+}
+
+/// The running media plane. Dropping it stops it.
+#[derive(Debug)]
+pub struct Media {
+    bound: Vec<(ListenerId, SocketAddr)>,
+    pool: Arc<Pool>,
+    counters: Vec<Arc<Counters>>,
+    sources: SourceAddresses,
+    clock: Clock,
+    stop: Arc<AtomicBool>,
+    threads: Vec<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    waker: Waker,
+    handle: JoinHandle<()>,
+}
+
+impl Media {
+    /// Opens all sockets and starts the shards, each with a multiplexer of its own.
+    ///
+    /// # Errors
+    /// An address to listen on is taken or not ours, no server-leg socket can be opened, or the system is out of
+    /// descriptors, threads or random numbers. Nothing is left running then.
+    pub fn start<M: Multiplexer>(
+        config: MediaConfig,
+        mut make_mux: impl FnMut(ShardSeat<'_>) -> M,
+    ) -> io::Result<Self> {
+        let shards = config.shards.max(1);
+        let mut polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+        // Before the server leg, whose ports may be a range that ours lies in.
+        let (listeners, bound) = listen(&config.listeners, shards)?;
+        let pool = Pool::open(
+            shards,
+            config.upstream_ports,
+            config.max_server_sockets,
+            |owner, id, socket| Source::ServerLeg(id).register(polls[owner].registry(), socket),
+        )?;
+        let mut media = Self {
+            bound,
+            pool: Arc::new(pool),
+            counters: (0..shards).map(|_| Arc::default()).collect(),
+            sources: SourceAddresses::default(),
+            clock: Clock::start(),
+            stop: Arc::default(),
+            threads: Vec::with_capacity(shards),
+        };
+        for (number, (poll, listeners)) in polls.drain(..).zip(listeners).enumerate() {
+            let counters = &media.counters[number];
+            let mux = make_mux(ShardSeat {
+                shard: number,
+                shards,
+                counters,
+                pool: &media.pool,
+                clock: media.clock,
+            });
+            let shard = Shard {
+                mux,
+                poll,
+                entropy: Entropy::new()?,
+                post: Post {
+                    listeners,
+                    pool: Arc::clone(&media.pool),
+                    counters: Arc::clone(counters),
+                    clock: media.clock,
+                },
+                stop: Arc::clone(&media.stop),
+            };
+            shard.register_listeners()?;
+            let waker = shard::waker(&shard.poll)?;
+            let handle = thread::Builder::new()
+                .name(format!("media-{number}"))
+                .spawn(|| shard.run())?;
+            media.threads.push(Thread { waker, handle });
+        }
+        Ok(media)
+    }
+
+    /// Has every shard do what is due now, and ask its multiplexer anew when the next thing is.
+    pub fn wake(&self) {
+        for thread in &self.threads {
+            if let Err(error) = thread.waker.wake() {
+                tracing::error!(%error, "media shard cannot be woken");
+            }
+        }
+    }
+
+    /// The address that a server sees packets of a call come from: where the kernel's routes lead out, and the port
+    /// of the server-leg socket that the call's hash points to. `None`: no route, or no socket of that family.
+    #[must_use]
+    pub fn server_leg_address(&self, towards: SocketAddr, hash: u64) -> Option<SocketAddr> {
+        let port = self.pool.port(self.pool.preferred(towards.is_ipv6(), hash)?)?;
+        Some(SocketAddr::new(
+            self.sources.towards(towards, self.clock.now().mono)?,
+            port,
+        ))
+    }
+
+    /// The addresses that are listened on, with the ports that the kernel chose. A listener on all addresses has an
+    /// entry per family.
+    #[must_use]
+    pub fn bound(&self) -> &[(ListenerId, SocketAddr)] {
+        &self.bound
+    }
+
+    /// The counters, shard by shard.
+    #[must_use]
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// The server-leg sockets.
+    #[must_use]
+    pub const fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The clock that the shards tell the time by.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Whether every shard still runs. One that panicked does not come back.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.handle.is_finished())
+    }
+
+    /// Stops the shards and waits for them.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Media {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+        for thread in self.threads.drain(..) {
+            if thread.handle.join().is_err() {
+                tracing::error!("media shard had panicked");
+            }
+        }
+    }
+}
+
+/// Opens the listeners: each shard's sockets, and the addresses that they are bound to.
+#[expect(clippy::type_complexity, reason = "two lists, taken apart at once")]
+fn listen(
+    config: &[UdpListen],
+    shards: usize,
+) -> io::Result<(Vec<Vec<ListenerSockets>>, Vec<(ListenerId, SocketAddr)>)> {
+    let mut by_shard: Vec<_> = (0..shards).map(|_| Vec::with_capacity(config.len())).collect();
+    let mut bound = Vec::new();
+    for listener in config {
+        let sockets = socket::listen(*listener, shards)?;
+        let families = sockets
+            .first()
+            .into_iter()
+            .flat_map(|first| [&first.v4, &first.v6])
+            .flatten();
+        bound.extend(families.map(|socket| (listener.id, socket.bound())));
+        for (shard, sockets) in by_shard.iter_mut().zip(sockets) {
+            shard.push(sockets);
+        }
+    }
+    Ok((by_shard, bound))
+}

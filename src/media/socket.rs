@@ -1,0 +1,283 @@
+//! UDP sockets: how listeners and server-leg sockets are bound, and what each can do.
+//!
+//! It binds and describes; packets move in [`batch`](super::batch).
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use super::batch::options;
+use crate::ice::ListenerId;
+
+/// Asked of the kernel for either direction, in bytes; it grants what `net.core.{r,w}mem_max` allows. A video key
+/// frame for a hundred viewers fits.
+const KERNEL_BUFFER: usize = 4 << 20;
+
+/// How often a port for both families is looked for when the kernel may choose.
+const PORT_ATTEMPTS: usize = 16;
+
+/// A UDP listener to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpListen {
+    /// Its name in [`ClientPath`](crate::ice::ClientPath)s.
+    pub id: ListenerId,
+    /// `None`: all addresses, IPv4 and (where the system has it) IPv6.
+    pub ip: Option<IpAddr>,
+    /// 0: any free port, the same for all shards and both families.
+    pub port: u16,
+}
+
+/// A bound UDP socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    udp: UdpSocket,
+    bound: SocketAddr,
+    /// Cleared for good when the kernel refuses.
+    segmentation: AtomicBool,
+}
+
+impl Socket {
+    /// Binds the first socket of a listener. It is bound as if it were the only one, so that a second daemon is
+    /// refused, which the kernel would otherwise let share the port; only then may other shards join it.
+    fn first_listener(addr: SocketAddr) -> io::Result<Self> {
+        let socket = Self::listener(addr, false)?;
+        SockRef::from(&socket.udp).set_reuse_port(true)?;
+        Ok(socket)
+    }
+
+    fn listener(addr: SocketAddr, joins: bool) -> io::Result<Self> {
+        let socket = Self::bind(addr, joins)?;
+        if addr.ip().is_unspecified() {
+            options::report_local_address(socket.as_fd(), addr.is_ipv6())?;
+        }
+        Ok(socket)
+    }
+
+    /// Binds a server-leg socket to a port (0: any) of all addresses of a family.
+    pub(super) fn server_leg(ipv6: bool, port: u16) -> io::Result<Self> {
+        Self::bind(SocketAddr::new(unspecified(ipv6), port), false)
+    }
+
+    fn bind(addr: SocketAddr, joins: bool) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_port(joins)?;
+        socket.set_recv_buffer_size(KERNEL_BUFFER)?;
+        socket.set_send_buffer_size(KERNEL_BUFFER)?;
+        socket.bind(&addr.into())?;
+        let udp = UdpSocket::from(socket);
+        // Coalescing is an offer: without it the kernel hands out packets one by one.
+        if let Err(error) = options::coalesce_received(udp.as_fd()) {
+            tracing::debug!(%error, "no UDP_GRO");
+        }
+        let segmentation = AtomicBool::new(options::can_segment(udp.as_fd()));
+        Ok(Self {
+            bound: udp.local_addr()?,
+            segmentation,
+            udp,
+        })
+    }
+
+    /// The address it is bound to.
+    pub(super) const fn bound(&self) -> SocketAddr {
+        self.bound
+    }
+
+    /// Whether it is bound to all addresses, so that each packet has a local address of its own.
+    pub(super) fn is_wildcard(&self) -> bool {
+        self.bound.ip().is_unspecified()
+    }
+
+    /// Whether runs of equal packets may leave in one piece (UDP_SEGMENT).
+    pub(super) fn segments(&self) -> bool {
+        self.segmentation.load(Ordering::Relaxed)
+    }
+
+    /// Sends every packet on its own from now on.
+    pub(super) fn stop_segmenting(&self) {
+        self.segmentation.store(false, Ordering::Relaxed);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.udp.as_fd()
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.udp.as_raw_fd()
+    }
+}
+
+/// One shard's sockets of one listener: one per family.
+#[derive(Debug)]
+pub(super) struct ListenerSockets {
+    pub(super) id: ListenerId,
+    pub(super) v4: Option<Socket>,
+    pub(super) v6: Option<Socket>,
+}
+
+impl ListenerSockets {
+    pub(super) const fn family(&self, ipv6: bool) -> Option<&Socket> {
+        if ipv6 { self.v6.as_ref() } else { self.v4.as_ref() }
+    }
+}
+
+/// Opens a listener for every shard.
+///
+/// # Errors
+/// The address is taken, also where another process would share it, or is not ours. A system without IPv6 is no error
+/// for a listener on all addresses.
+pub(super) fn listen(listen: UdpListen, shards: usize) -> io::Result<Vec<ListenerSockets>> {
+    open_first(listen)
+        .and_then(|first| share(listen.id, first, shards))
+        .map_err(|error| io::Error::new(error.kind(), format!("UDP listener {}: {error}", Shown(listen))))
+}
+
+/// Opens the other shards' sockets next to the first one's.
+fn share(id: ListenerId, first: ListenerSockets, shards: usize) -> io::Result<Vec<ListenerSockets>> {
+    let join = |first: &Option<Socket>| {
+        first
+            .as_ref()
+            .map(|first| Socket::listener(first.bound(), true))
+            .transpose()
+    };
+    let mut all = Vec::with_capacity(shards);
+    for _ in 1..shards {
+        all.push(ListenerSockets {
+            id,
+            v4: join(&first.v4)?,
+            v6: join(&first.v6)?,
+        });
+    }
+    all.push(first);
+    Ok(all)
+}
+
+fn open_first(listen: UdpListen) -> io::Result<ListenerSockets> {
+    let id = listen.id;
+    let Some(ip) = listen.ip else {
+        return open_both_families(listen);
+    };
+    let socket = Socket::first_listener(SocketAddr::new(ip, listen.port))?;
+    Ok(if ip.is_ipv6() {
+        ListenerSockets {
+            id,
+            v4: None,
+            v6: Some(socket),
+        }
+    } else {
+        ListenerSockets {
+            id,
+            v4: Some(socket),
+            v6: None,
+        }
+    })
+}
+
+fn open_both_families(listen: UdpListen) -> io::Result<ListenerSockets> {
+    let UdpListen { id, port, .. } = listen;
+    let mut attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        let v4 = Socket::first_listener(SocketAddr::new(unspecified(false), port))?;
+        match Socket::first_listener(SocketAddr::new(unspecified(true), v4.bound().port())) {
+            Ok(v6) => {
+                return Ok(ListenerSockets {
+                    id,
+                    v4: Some(v4),
+                    v6: Some(v6),
+                });
+            }
+            Err(error) if is_family_absent(&error) => {
+                return Ok(ListenerSockets {
+                    id,
+                    v4: Some(v4),
+                    v6: None,
+                });
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether an error says that the system does not have the address family at all.
+pub(super) fn is_family_absent(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
+}
+
+const fn unspecified(ipv6: bool) -> IpAddr {
+    if ipv6 {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    }
+}
+
+/// A listener in error messages.
+struct Shown(UdpListen);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.ip {
+            Some(ip) => SocketAddr::new(ip, self.0.port).fmt(f),
+            None => write!(f, ":{}", self.0.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any(ip: Option<IpAddr>, port: u16) -> UdpListen {
+        UdpListen {
+            id: ListenerId(0),
+            ip,
+            port,
+        }
+    }
+
+    #[test]
+    fn shards_and_families_share_the_port_that_the_kernel_chose() {
+        let shards = listen(any(None, 0), 3).unwrap();
+        let port = shards[0].v4.as_ref().unwrap().bound().port();
+        assert_ne!(port, 0);
+        for shard in &shards {
+            for socket in [&shard.v4, &shard.v6].into_iter().flatten() {
+                assert_eq!(socket.bound().port(), port);
+                assert!(socket.is_wildcard());
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_address_has_a_single_family() {
+        let v4 = listen(any(Some(Ipv4Addr::LOCALHOST.into()), 0), 1).unwrap();
+        assert!(v4[0].family(false).is_some_and(|socket| !socket.is_wildcard()));
+        assert!(v4[0].family(true).is_none());
+        let v6 = listen(any(Some(Ipv6Addr::LOCALHOST.into()), 0), 1).unwrap();
+        assert!(v6[0].family(true).is_some() && v6[0].family(false).is_none());
+    }
+
+    #[test]
+    fn a_second_daemon_is_refused() {
+        let first = listen(any(Some(Ipv4Addr::LOCALHOST.into()), 0), 2).unwrap();
+        let port = first[0].v4.as_ref().unwrap().bound().port();
+        let error = listen(any(Some(Ipv4Addr::LOCALHOST.into()), port), 2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        assert!(error.to_string().contains(&port.to_string()), "{error}");
+    }
+}

@@ -1,0 +1,221 @@
+// One call through the stock janus.js, as the tests ask for it: `window.lab` is all that they use.
+//
+// `lab.start({server, kind, mountpoint, room})` resolves once the PeerConnection is connected; `lab.stats()`
+// says what the browser itself reports of it. Nothing here knows that there is a proxy.
+
+const SAMPLE_MS = 50;
+const CONNECT_MS = 20_000;
+
+const kinds = {
+  // The client offers: camera, microphone and a data channel, all of them echoed.
+  echo: {
+    plugin: "janus.plugin.echotest",
+    begin: (handle) =>
+      handle.createOffer({
+        tracks: [
+          { type: "audio", capture: true, recv: true },
+          { type: "video", capture: true, recv: true },
+          { type: "data" },
+        ],
+        success: (jsep) => handle.send({ message: { audio: true, video: true }, jsep }),
+        error: fail,
+      }),
+    accept: (handle, jsep) => handle.handleRemoteJsep({ jsep, error: fail }),
+    say: (text) => text,
+  },
+  // The server offers: a video mountpoint.
+  stream: {
+    plugin: "janus.plugin.streaming",
+    begin: (handle, { mountpoint }) => handle.send({ message: { request: "watch", id: mountpoint } }),
+    accept: (handle, jsep) => answer(handle, jsep, { request: "start" }),
+  },
+  // The server offers: nothing but a data channel, over which one joins a room and says something.
+  textroom: {
+    plugin: "janus.plugin.textroom",
+    begin: (handle) => handle.send({ message: { request: "setup" } }),
+    accept: (handle, jsep) => answer(handle, jsep, { request: "ack" }),
+    opened: (handle, { room }) => sendData(handle, { textroom: "join", room, username: `guest-${tag()}` }),
+    say: (text, { room }) => JSON.stringify({ textroom: "message", transaction: tag(), room, text }),
+  },
+};
+
+const lab = {
+  start,
+  stats,
+  gap,
+  hangUp,
+  echo,
+  now: () => performance.now(),
+  /** Every session description and candidate that the page was given, as text. */
+  received: [],
+};
+window.lab = lab;
+
+let options;
+let kind;
+let janus;
+let handle;
+let onFailure;
+let dataOpen = false;
+const heard = [];
+/** When `framesDecoded` was seen to have grown. */
+const growth = [];
+
+record("setRemoteDescription", (description) => description?.sdp);
+record("addIceCandidate", (candidate) => candidate?.candidate);
+
+async function start(requested) {
+  options = requested;
+  kind = kinds[options.kind];
+  await new Promise((callback) => Janus.init({ debug: ["error", "warn"], callback }));
+  const connected = new Promise((resolve, reject) => {
+    onFailure = (what) => reject(new Error(String(what)));
+    setTimeout(() => fail(`not connected after ${CONNECT_MS} ms: ${state()}`), CONNECT_MS);
+    janus = new Janus({
+      server: options.server,
+      iceServers: [],
+      destroyOnUnload: false,
+      success: () => attach(resolve),
+      error: fail,
+    });
+  });
+  await connected;
+  setInterval(sample, SAMPLE_MS);
+}
+
+function attach(resolve) {
+  janus.attach({
+    plugin: kind.plugin,
+    success: (attached) => {
+      handle = attached;
+      kind.begin(handle, options);
+    },
+    error: fail,
+    onmessage: (message, jsep) => {
+      if (message.error) fail(message.error);
+      if (jsep) kind.accept(handle, jsep);
+    },
+    webrtcState: (up) => up && resolve(),
+    onremotetrack: (track, _mid, on) => {
+      const video = document.getElementById("remote");
+      if (on && track.kind === "video") video.srcObject = new MediaStream([track]);
+    },
+    ondataopen: () => {
+      dataOpen = true;
+      kind.opened?.(handle, options);
+    },
+    ondata: (text) => heard.push(text),
+  });
+}
+
+function answer(handle, jsep, message) {
+  handle.createAnswer({
+    jsep,
+    tracks: [{ type: "data" }],
+    success: (local) => handle.send({ message, jsep: local }),
+    error: fail,
+  });
+}
+
+/** Says something over the data channel; true once it has come back. */
+async function echo(withinMs) {
+  const deadline = performance.now() + withinMs;
+  const text = `echo ${tag()}`;
+  while (performance.now() < deadline) {
+    // Said again until heard: a room forgets what is said before one has joined it.
+    if (dataOpen) handle.data({ data: kind.say(text, options), error: fail });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    if (heard.some((said) => said.includes(text))) return true;
+  }
+  return false;
+}
+
+async function stats() {
+  const report = await peer().getStats();
+  const all = [...report.values()];
+  const pair = selectedPair(all);
+  return {
+    state: state(),
+    remote: candidate(report.get(pair?.remoteCandidateId)),
+    local: candidate(report.get(pair?.localCandidateId)),
+    framesDecoded: framesDecoded(all),
+    received: lab.received,
+  };
+}
+
+/**
+ * The longest time without a new picture since `since` (`lab.now()` then): `{gapMs, resumedMs, healthy}`, all
+ * in milliseconds after `since`. `healthy` means that the longest one is over.
+ */
+function gap(since) {
+  const now = performance.now();
+  const marks = [since, ...growth.filter((at) => at > since), now];
+  let longest = { gapMs: 0, resumedMs: 0 };
+  for (let i = 1; i < marks.length; i += 1) {
+    const gapMs = marks[i] - marks[i - 1];
+    if (gapMs >= longest.gapMs) longest = { gapMs, resumedMs: marks[i] - since };
+  }
+  return { ...longest, healthy: longest.resumedMs < now - since };
+}
+
+async function hangUp() {
+  await new Promise((resolve) => janus.destroy({ success: resolve, error: resolve, cleanupHandles: true }));
+}
+
+async function sample() {
+  const frames = framesDecoded([...(await peer().getStats()).values()]);
+  if (frames > sample.last) growth.push(performance.now());
+  sample.last = frames;
+}
+sample.last = 0;
+
+function framesDecoded(all) {
+  return all
+    .filter((entry) => entry.type === "inbound-rtp" && entry.kind === "video")
+    .reduce((sum, entry) => sum + (entry.framesDecoded ?? 0), 0);
+}
+
+// Chromium names the selected pair in its transport; Firefox marks the pair itself.
+function selectedPair(all) {
+  const transport = all.find((entry) => entry.type === "transport" && entry.selectedCandidatePairId);
+  const pairs = all.filter((entry) => entry.type === "candidate-pair" && entry.nominated);
+  return (
+    pairs.find((pair) => pair.id === transport?.selectedCandidatePairId) ??
+    pairs.find((pair) => pair.selected) ??
+    pairs.find((pair) => pair.state === "succeeded")
+  );
+}
+
+function candidate(entry) {
+  return entry ? { address: entry.address ?? null, port: entry.port, protocol: entry.protocol } : null;
+}
+
+function peer() {
+  return handle.webrtcStuff.pc;
+}
+
+function state() {
+  return handle?.webrtcStuff.pc?.connectionState ?? "no PeerConnection";
+}
+
+function fail(what) {
+  console.error(`call failed: ${what}`);
+  onFailure?.(what);
+}
+
+function sendData(handle, message) {
+  handle.data({ data: JSON.stringify({ transaction: tag(), ...message }), error: fail });
+}
+
+function tag() {
+  return Math.random().toString(36).slice(2);
+}
+
+function record(method, text) {
+  const original = RTCPeerConnection.prototype[method];
+  RTCPeerConnection.prototype[method] = function (argument, ...rest) {
+    const given = text(argument);
+    if (given) lab.received.push(given);
+    return original.call(this, argument, ...rest);
+  };
+}

@@ -1,0 +1,126 @@
+//! Janus as Debian packages it, on a copy of its own configuration, with a video mountpoint that has real
+//! video.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Namespace, Process, Result, WorkDir, prerequisites};
+
+/// The streaming mountpoint with video. The package's own file mountpoints are audio only.
+pub const VIDEO_MOUNTPOINT: u32 = 10;
+
+const HTTP_PORT: u16 = 8088;
+const WS_PORT: u16 = 8188;
+const RTP_PORT: u16 = 5204;
+const START: Duration = Duration::from_secs(15);
+
+/// Switches of Janus that change what it says in SDP and STUN.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JanusOptions {
+    /// `nat.ice_lite`.
+    pub ice_lite: bool,
+    /// `nat.ice_tcp`.
+    pub ice_tcp: bool,
+    /// `nat.full_trickle`.
+    pub full_trickle: bool,
+    /// `media.ipv6`: IPv6 candidates as well.
+    pub ipv6: bool,
+}
+
+/// A running Janus and the source of its video.
+#[derive(Debug)]
+pub struct Janus {
+    _source: Process,
+    process: Process,
+}
+
+impl Janus {
+    /// Starts it in `namespace`, whose addresses must be up: it picks its own at its start.
+    pub fn start(namespace: &Namespace, work: &WorkDir, options: JanusOptions) -> Result<Self> {
+        let directory = work.join("janus");
+        copy_files(Path::new("/etc/janus"), &directory)?;
+        configure(&directory, options)?;
+        let mut command = namespace.command("janus");
+        let main = directory.join("janus.jcfg");
+        command.arg("-F").arg(&directory).arg("-C").arg(main).args([
+            "--disable-colors",
+            "--debug-level",
+            "4",
+        ]);
+        let mut process = Process::spawn("janus", &mut command, work.path())?;
+        process.wait_for_listener(HTTP_PORT, START)?;
+        process.wait_for_listener(WS_PORT, START)?;
+
+        let mut command = namespace.command("node");
+        let script = prerequisites::browser_directory().join("replay.mjs");
+        command
+            .arg(script)
+            .args([prerequisites::RECORDING, &RTP_PORT.to_string()]);
+        let source = Process::spawn("replay", &mut command, work.path())?;
+        Ok(Self {
+            _source: source,
+            process,
+        })
+    }
+
+    /// Its REST and WebSocket addresses, given its host, as `routes.yml` lists servers.
+    pub fn servers(host: &str) -> [String; 2] {
+        [
+            format!("http://{host}:{HTTP_PORT}"),
+            format!("ws://{host}:{WS_PORT}"),
+        ]
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+fn configure(directory: &Path, options: JanusOptions) -> Result<()> {
+    let JanusOptions {
+        ice_lite,
+        ice_tcp,
+        full_trickle,
+        ipv6,
+    } = options;
+    edit(&directory.join("janus.jcfg"), |text| {
+        let nat =
+            format!("\n\tice_lite = {ice_lite}\n\tice_tcp = {ice_tcp}\n\tfull_trickle = {full_trickle}");
+        text.replacen("nat: {", &format!("nat: {{{nat}"), 1).replacen(
+            "media: {",
+            &format!("media: {{\n\tipv6 = {ipv6}"),
+            1,
+        )
+    })?;
+    let mountpoint = format!(
+        r#"
+video: {{
+    type = "rtp"
+    id = {VIDEO_MOUNTPOINT}
+    description = "The packaged recording"
+    media = ({{ type = "video", mid = "v", port = {RTP_PORT}, pt = 100, codec = "vp8" }})
+}}
+"#
+    );
+    edit(&directory.join("janus.plugin.streaming.jcfg"), |text| {
+        text + &mountpoint
+    })
+}
+
+fn edit(path: &Path, change: impl FnOnce(String) -> String) -> Result<()> {
+    fs::write(path, change(fs::read_to_string(path)?))?;
+    Ok(())
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! `kill -9` in mid-call and a restart with the same state directory: the calls go on by themselves.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use xrtc_testing::lab::{
+    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Gap, Janus, JanusOptions, Result, Topology,
+    Transport, WorkDir, Xrtc, report,
+};
+
+/// What is allowed from the kill to the next picture. A browser notices nothing; it waits for its own next
+/// check.
+fn allowance(kind: BrowserKind) -> Duration {
+    match kind {
+        BrowserKind::Chromium => Duration::from_secs(3),
+        BrowserKind::Firefox => Duration::from_secs(7),
+    }
+}
+
+/// Pictures that were in a jitter buffer at the kill may still be shown this long after it.
+const BUFFERED: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(100);
+
+#[test]
+fn calls_that_the_client_offered_survive() -> Result<()> {
+    calls_survive(CallKind::Echo)
+}
+
+#[test]
+fn calls_that_the_server_offered_survive() -> Result<()> {
+    calls_survive(CallKind::Stream)
+}
+
+fn calls_survive(kind: CallKind) -> Result<()> {
+    let work = WorkDir::new()?;
+    let topology = Topology::proxied()?;
+    let _janus = Janus::start(&topology.server, &work, JanusOptions::default())?;
+    let mut xrtc = Xrtc::start(&topology, &work)?;
+    let launch = |kind| Browser::launch(kind, &topology.client, &work, &Xrtc::origin());
+    let (mut chromium, mut firefox) = (launch(BrowserKind::Chromium)?, launch(BrowserKind::Firefox)?);
+    let options = CallOptions {
+        kind,
+        page: Xrtc::page(),
+        server: Xrtc::api("hijack", Transport::Rest),
+    };
+    let mut calls = Vec::new();
+    for browser in [&mut chromium, &mut firefox] {
+        let kind = browser.kind();
+        let mut call = Call::start(browser, &options)?;
+        call.prove()?;
+        calls.push((kind, call));
+    }
+
+    let mut marks = Vec::new();
+    for (_, call) in &mut calls {
+        marks.push((call.now()?, call.stats()?.received.len()));
+    }
+    let killed = Instant::now();
+    xrtc.kill()?;
+    xrtc.start_again()?;
+    report(format_args!(
+        "restarted in {:.2} s",
+        killed.elapsed().as_secs_f32()
+    ));
+
+    for ((browser, call), (since, received)) in calls.iter_mut().zip(marks) {
+        let doing = format!("{browser} {kind} after the restart");
+        let gap = wait_for_resumption(call, since).map_err(|error| error.during(&doing))?;
+        let resumed = gap.resumed.as_secs_f32();
+        report(format_args!(
+            "{browser:8} {kind:6} video resumed {resumed:.2} s after kill -9"
+        ));
+        assert!(gap.resumed <= allowance(*browser), "{doing}: {gap:?}");
+        call.prove().map_err(|error| error.during(&doing))?;
+        assert_eq!(
+            call.stats()?.received.len(),
+            received,
+            "{doing}: there was signalling"
+        );
+    }
+    Ok(())
+}
+
+fn wait_for_resumption(call: &mut Call<'_>, since: f64) -> Result<Gap> {
+    let started = Instant::now();
+    loop {
+        let gap = call.gap(since)?;
+        if gap.healthy && started.elapsed() > BUFFERED {
+            return Ok(gap);
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(Error::new(format!("no picture for {:?}", gap.length)));
+        }
+        thread::sleep(POLL);
+    }
+}
