@@ -172,6 +172,7 @@ impl Mux {
             socket_hash: socket_hash(&local.ufrag),
             downlink: ArcSwapOption::empty(),
             uplink: ArcSwapOption::empty(),
+            wake: u64::MAX.into(),
             closed: false.into(),
             session: Mutex::new(session),
         });
@@ -196,7 +197,7 @@ impl Mux {
             return Err(DropReason::NoServerSocket);
         }
         self.counters.add(Counter::SessionsOpened, 1);
-        self.timers.push(now.mono, call.clone());
+        self.timers.set(now.mono, &call);
         Ok(call)
     }
 

@@ -93,9 +93,7 @@ impl Mux {
             self.drive(&call, now, shell);
         }
         while let Some(call) = self.timers.pop(now.mono) {
-            if let Some(deadline) = self.drive(&call, now, shell) {
-                self.timers.push(deadline.max(now.mono + 1), call);
-            }
+            self.drive(&call, now, shell);
         }
         if self.next_sweep <= now.mono {
             self.next_sweep = now.mono + SWEEP;
@@ -103,10 +101,10 @@ impl Mux {
         }
     }
 
-    /// Polls a call, ends it if it is over, and says when it wants to be polled again.
-    fn drive<'b>(&self, call: &Arc<Call>, now: Now, shell: &mut impl Shell<'b>) -> Option<u64> {
+    /// Polls a call, and ends it if it is over.
+    fn drive<'b>(&mut self, call: &Arc<Call>, now: Now, shell: &mut impl Shell<'b>) {
         if call.is_closed() {
-            return None;
+            return;
         }
         let mut session = call.lock();
         if session.is_over(now) {
@@ -114,15 +112,21 @@ impl Mux {
             if self.shared.close(call, now.mono) {
                 self.counters.add(Counter::SessionsClosed, 1);
             }
-            return None;
+            return;
         }
         session.poll(now, &mut Out::new(shell));
         self.settle(call, &mut session, now, shell);
-        Some(session.deadline())
     }
 
-    /// Publishes what has changed in a session to the packet path, and sends what waited for it.
-    fn settle<'b>(&self, call: &Arc<Call>, session: &mut Session, now: Now, shell: &mut impl Shell<'b>) {
+    /// Publishes what has changed in a session to the packet path, sends what waited for it, and sees to it that the
+    /// call is polled in time.
+    fn settle<'b>(
+        &mut self,
+        call: &Arc<Call>,
+        session: &mut Session,
+        now: Now,
+        shell: &mut impl Shell<'b>,
+    ) {
         if session.newly_connected() {
             self.counters.add(Counter::SessionsConnected, 1);
         }
@@ -142,6 +146,7 @@ impl Mux {
                 .iter()
                 .for_each(|packet| shell.send_to_client(&tuple.path, packet));
         }
+        self.timers.set(session.deadline().max(now.mono + 1), call);
     }
 
     fn point_downlink(&self, call: &Call, tuple: &Arc<Tuple>) {

@@ -72,7 +72,7 @@ impl Mux {
     }
 
     fn server_stun<'b>(
-        &self,
+        &mut self,
         now: Now,
         from: ServerPath,
         peer: Option<Peer>,
@@ -102,7 +102,7 @@ impl Mux {
     /// A check of the server: routed by its USERNAME first, since a server may send from an address that it has not
     /// named.
     fn server_request<'b>(
-        &self,
+        &mut self,
         now: Now,
         from: ServerPath,
         message: &Message<'_>,
