@@ -34,6 +34,7 @@ struct Pair {
     remote: SocketAddr,
     priority: u64,
     valid: bool,
+    checked: bool,
     nominated: bool,
     sent: u32,
     due: u64,
@@ -49,7 +50,7 @@ pub struct Session {
     pub peer: Option<Login>,
     /// Media.
     pub stream: Stream,
-    /// Media that came on a pair which no check has proved.
+    /// Media that came on a pair which no check has proved; it is dropped, as libnice does.
     pub unproved: u64,
     /// Checks with a wrong password.
     pub unauthorized: u64,
@@ -116,6 +117,7 @@ impl Session {
                 remote,
                 priority,
                 valid: self.kind == Kind::Lite,
+                checked: false,
                 nominated: false,
                 sent: 0,
                 due: now,
@@ -150,6 +152,7 @@ impl Session {
             return;
         }
         let at = self.pair(packet.dst, packet.src, message.priority().unwrap_or(0), now);
+        self.pairs[at].checked = true;
         self.pairs[at].nominated |= message.use_candidate();
         if self.kind == Kind::Lite && message.use_candidate() {
             self.select(at, now);
@@ -239,8 +242,8 @@ impl Session {
     }
 
     fn media(&mut self, now: u64, packet: &Packet) {
-        let proved = |pair: &Pair| pair.valid && pair.local == packet.dst && pair.remote == packet.src;
-        if self.pairs.iter().any(proved) {
+        let known = |pair: &Pair| (pair.valid || pair.checked) && pair.local == packet.dst && pair.remote == packet.src;
+        if self.pairs.iter().any(known) {
             self.stream.receive(now, &packet.bytes);
         } else {
             self.unproved += 1;
