@@ -53,7 +53,14 @@ impl Mux {
                 self.point_downlink(call, tuple);
                 match call.uplink.load().as_deref() {
                     Some(path) => shell.forward_to_server(path, packet),
-                    None => call.lock().hold_for_server(packet)?,
+                    None => {
+                        let mut session = call.lock();
+                        // Another shard may have brought the leg up in between.
+                        match session.server_path() {
+                            Some(path) => shell.forward_to_server(&path, packet),
+                            None => session.hold_for_server(packet)?,
+                        }
+                    }
                 }
                 Ok(())
             }

@@ -50,6 +50,13 @@ impl ClientPeer {
             Self::Direct(flow) => flow.is_closed(),
         }
     }
+
+    fn has_consent(&self, mono: u64) -> bool {
+        match self {
+            Self::Hijack(_, tuple) => tuple.has_consent(mono),
+            Self::Direct(flow) => flow.has_consent(mono),
+        }
+    }
 }
 
 /// The tables and timers of one shard.
@@ -171,8 +178,10 @@ impl Mux {
     ) -> Option<ServerPath> {
         self.shared.reserve(remote, hash, peer, now.mono).or_else(|| {
             let socket = shell.open_server_socket(remote.is_ipv6())?;
+            // Held before others see the socket.
+            let path = self.shared.hold(ServerPath { socket, remote }, peer, now.mono);
             self.shared.add_socket(remote.is_ipv6(), socket);
-            self.shared.hold(ServerPath { socket, remote }, peer, now.mono)
+            path
         })
     }
 
@@ -219,12 +228,13 @@ impl Mux {
     fn sweep(&mut self, now: Now) {
         let (shared, counters) = (&self.shared, &self.counters);
         self.clients.retain(|_, peer| {
-            if let ClientPeer::Direct(flow) = peer
-                && !flow.has_consent(now.mono)
+            if !peer.has_consent(now.mono)
+                && let ClientPeer::Direct(flow) = peer
             {
                 direct::close(shared, counters, flow, now);
             }
-            !peer.is_closed()
+            // A long call of a client that moves about would gather tuples without end.
+            peer.has_consent(now.mono) && !peer.is_closed()
         });
         self.servers.retain(|_, peer| !peer.is_closed());
         self.shared.sweep(now.mono);
@@ -242,10 +252,7 @@ impl<'s, S> Out<'s, S> {
     }
 }
 
-impl<'b, S: Shell<'b>> Outbox for Out<'_, S>
-where
-    S: Shell<'b>,
-{
+impl<'b, S: Shell<'b>> Outbox for Out<'_, S> {
     fn send(&mut self, to: &ServerPath, packet: &[u8]) {
         self.shell.send_to_server(to, packet);
     }
