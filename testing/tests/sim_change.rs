@@ -137,7 +137,7 @@ fn a_silent_server_leaves_the_clients_checks_unanswered_and_then_the_call_ends()
             assert!(world.client_has_failed(&call));
             // The client gives up then, as browsers do.
             world.net.silent.insert(client_addr(1, 0));
-            world.run(10_000);
+            world.run(31_000);
             assert_eq!(world.proxy.count(Counter::SessionsClosed), world.proxy.count(Counter::SessionsOpened));
             assert_eq!(world.proxy.shared.open_sessions(), 0);
         }
