@@ -100,6 +100,12 @@ impl Browser {
         }
     }
 
+    /// Falls silent.
+    pub fn stop(&mut self) {
+        self.pairs.clear();
+        self.forced_pair = None;
+    }
+
     /// Starts in the controlled role, as against a full server that offers.
     pub const fn start_controlled(&mut self) {
         self.controlling = false;
