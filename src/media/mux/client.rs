@@ -98,8 +98,8 @@ impl Mux {
             }
         }
         for call in self.shared.direct_calls(server_part) {
-            if message.authenticate(&call.key).is_some() {
-                return self.take_direct_check(now, from, &call, client_part, packet, shell);
+            if let Some(check) = message.authenticate(&call.key) {
+                return self.take_direct_check(now, from, &call, client_part, &check, shell);
             }
         }
         let claims = self
@@ -125,7 +125,7 @@ impl Mux {
     ) -> Result<(), DropReason> {
         match self.clients.get(&from) {
             Some(ClientPeer::Direct(flow)) if !flow.is_closed() => {
-                Self::direct_data(now, flow, message.bytes(), shell)
+                Self::direct_answer(now, flow, message, shell)
             }
             Some(_) | None if message.class() == Class::Request => Err(DropReason::StunUnsupported),
             Some(_) | None => Err(DropReason::StunUnsolicited),
