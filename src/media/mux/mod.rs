@@ -14,6 +14,8 @@
 mod client;
 mod direct;
 mod server;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::HashMap;
