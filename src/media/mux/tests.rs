@@ -139,7 +139,10 @@ fn packets_of_strangers_enter_no_table() {
         mux.handle_server(at(0), from, &wrong, &mut shell);
         mux.handle_server(at(0), from, &[0x80; 50], &mut shell);
     }
-    assert_eq!((mux.clients.len(), mux.servers.len(), shell.to_clients), (0, 0, 0));
+    assert_eq!(
+        (mux.clients.len(), mux.servers.len(), shell.to_clients),
+        (0, 0, 0)
+    );
     mux.handle_client(at(0), client(1), &check(&token, &pwd, 1), &mut shell);
     assert_eq!((mux.clients.len(), shell.to_clients), (1, 1));
 }
@@ -181,7 +184,10 @@ fn what_a_server_sends_before_a_tuple_has_consent_waits_and_is_bounded() {
     for _ in 0..20 {
         mux.handle_server(at(10), SERVER_PAIR, &[0x80; 50], &mut shell);
     }
-    assert_eq!((shell.to_clients, mux.counters.drops(DropReason::LegNotReady)), (1, 12));
+    assert_eq!(
+        (shell.to_clients, mux.counters.drops(DropReason::LegNotReady)),
+        (1, 12)
+    );
     mux.handle_client(at(20), client(1), &check(&token, &pwd, 2), &mut shell);
     assert_eq!(shell.to_clients, 1 + 1 + 8, "the answer and what waited");
 }
