@@ -23,21 +23,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 
 #[test]
-fn calls_that_the_client_offered_survive() -> Result<()> {
-    calls_survive(CallKind::Echo)
+fn calls_that_the_client_offered_survive() {
+    WorkDir::scope(|work| calls_survive(CallKind::Echo, work));
 }
 
 #[test]
-fn calls_that_the_server_offered_survive() -> Result<()> {
-    calls_survive(CallKind::Stream)
+fn calls_that_the_server_offered_survive() {
+    WorkDir::scope(|work| calls_survive(CallKind::Stream, work));
 }
 
-fn calls_survive(kind: CallKind) -> Result<()> {
-    let work = WorkDir::new()?;
+fn calls_survive(kind: CallKind, work: &WorkDir) -> Result<()> {
     let topology = Topology::proxied()?;
-    let _janus = Janus::start(&topology.server, &work, JanusOptions::default())?;
-    let mut xrtc = Xrtc::start(&topology, &work)?;
-    let launch = |kind| Browser::launch(kind, &topology.client, &work, &Xrtc::origin());
+    let _janus = Janus::start(&topology.server, work, JanusOptions::default())?;
+    let mut xrtc = Xrtc::start(&topology, work)?;
+    let launch = |kind| Browser::launch(kind, &topology.client, work, &Xrtc::origin());
     let (mut chromium, mut firefox) = (launch(BrowserKind::Chromium)?, launch(BrowserKind::Firefox)?);
     let options = CallOptions {
         kind,

@@ -13,8 +13,16 @@ const PREFIX: &str = "xrtc-lab-";
 pub struct WorkDir(PathBuf);
 
 impl WorkDir {
-    /// Makes a new one.
-    pub fn new() -> Result<Self> {
+    /// Runs `test` with a new one. What fails, fails while the directory is still there, so that its logs are kept.
+    pub fn scope(test: impl FnOnce(&Self) -> Result<()>) {
+        let outcome = Self::new().and_then(|work| {
+            test(&work).unwrap_or_else(|error| panic!("{error}"));
+            Ok(())
+        });
+        outcome.expect("the temporary directory is writable");
+    }
+
+    fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let serial = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = env::temp_dir().join(format!("{PREFIX}{}-{serial}", process::id()));
