@@ -15,11 +15,8 @@ pub struct WorkDir(PathBuf);
 impl WorkDir {
     /// Runs `test` with a new one. What fails, fails while the directory is still there, so that its logs are kept.
     pub fn scope(test: impl FnOnce(&Self) -> Result<()>) {
-        let outcome = Self::new().and_then(|work| {
-            test(&work).unwrap_or_else(|error| panic!("{error}"));
-            Ok(())
-        });
-        outcome.expect("the temporary directory is writable");
+        let work = Self::new().expect("the temporary directory is writable");
+        test(&work).unwrap_or_else(|error| panic!("{error}"));
     }
 
     fn new() -> Result<Self> {
