@@ -180,8 +180,9 @@ impl<M: Multiplexer> Shard<M> {
                 }
             }
         }
-        outlet.finish();
+        // Before the packets leave: whoever sees one come out finds it counted.
         self.post.count(source, packets, bytes);
+        outlet.finish();
         more
     }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::batch::options;
 use crate::ice::ListenerId;
@@ -40,10 +40,16 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Binds a socket of one shard's listener. Shards share the address, so nothing keeps a second daemon of the same
-    /// user from sharing it too: [`claim`] it first.
-    fn listener(addr: SocketAddr) -> io::Result<Self> {
-        let socket = Self::bind(addr, true)?;
+    /// Binds the first socket of a listener. It is bound as if it were the only one, so that a second daemon is
+    /// refused, which the kernel would otherwise let share the port; only then may other shards join it.
+    fn first_listener(addr: SocketAddr) -> io::Result<Self> {
+        let socket = Self::listener(addr, false)?;
+        SockRef::from(&socket.udp).set_reuse_port(true)?;
+        Ok(socket)
+    }
+
+    fn listener(addr: SocketAddr, joins: bool) -> io::Result<Self> {
+        let socket = Self::bind(addr, joins)?;
         if addr.ip().is_unspecified() {
             options::report_local_address(socket.as_fd(), addr.is_ipv6())?;
         }
@@ -55,13 +61,13 @@ impl Socket {
         Self::bind(SocketAddr::new(unspecified(ipv6), port), false)
     }
 
-    fn bind(addr: SocketAddr, shared: bool) -> io::Result<Self> {
+    fn bind(addr: SocketAddr, joins: bool) -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         if addr.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        socket.set_reuse_port(shared)?;
+        socket.set_reuse_port(joins)?;
         socket.set_recv_buffer_size(KERNEL_BUFFER)?;
         socket.set_send_buffer_size(KERNEL_BUFFER)?;
         socket.bind(&addr.into())?;
@@ -131,57 +137,77 @@ impl ListenerSockets {
 /// The address is taken, also where another process would share it, or is not ours. A system without IPv6 is no error
 /// for a listener on all addresses.
 pub(super) fn listen(listen: UdpListen, shards: usize) -> io::Result<Vec<ListenerSockets>> {
-    let addresses = claim(listen)
-        .map_err(|error| io::Error::new(error.kind(), format!("UDP listener {}: {error}", Shown(listen))))?;
-    let open = |ipv6: bool| {
-        addresses
-            .iter()
-            .find(|addr| addr.is_ipv6() == ipv6)
-            .map(|addr| Socket::listener(*addr))
+    open_first(listen)
+        .and_then(|first| share(listen.id, first, shards))
+        .map_err(|error| io::Error::new(error.kind(), format!("UDP listener {}: {error}", Shown(listen))))
+}
+
+/// Opens the other shards' sockets next to the first one's.
+fn share(id: ListenerId, first: ListenerSockets, shards: usize) -> io::Result<Vec<ListenerSockets>> {
+    let join = |first: &Option<Socket>| {
+        first
+            .as_ref()
+            .map(|first| Socket::listener(first.bound(), true))
             .transpose()
     };
-    (0..shards)
-        .map(|_| {
-            Ok(ListenerSockets {
-                id: listen.id,
-                v4: open(false)?,
-                v6: open(true)?,
-            })
-        })
-        .collect()
+    let mut all = Vec::with_capacity(shards);
+    for _ in 1..shards {
+        all.push(ListenerSockets {
+            id,
+            v4: join(&first.v4)?,
+            v6: join(&first.v6)?,
+        });
+    }
+    all.push(first);
+    Ok(all)
 }
 
-/// Finds the addresses of a listener and makes sure that no one else has them.
-fn claim(listen: UdpListen) -> io::Result<Vec<SocketAddr>> {
+fn open_first(listen: UdpListen) -> io::Result<ListenerSockets> {
+    let id = listen.id;
     let Some(ip) = listen.ip else {
-        return claim_both_families(listen.port);
+        return open_both_families(listen);
     };
-    Ok(vec![exclusive(SocketAddr::new(ip, listen.port))?.local_addr()?])
+    let socket = Socket::first_listener(SocketAddr::new(ip, listen.port))?;
+    Ok(if ip.is_ipv6() {
+        ListenerSockets {
+            id,
+            v4: None,
+            v6: Some(socket),
+        }
+    } else {
+        ListenerSockets {
+            id,
+            v4: Some(socket),
+            v6: None,
+        }
+    })
 }
 
-fn claim_both_families(port: u16) -> io::Result<Vec<SocketAddr>> {
+fn open_both_families(listen: UdpListen) -> io::Result<ListenerSockets> {
+    let UdpListen { id, port, .. } = listen;
     let mut attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        let v4 = exclusive(SocketAddr::new(unspecified(false), port))?;
-        let chosen = v4.local_addr()?;
-        match exclusive(SocketAddr::new(unspecified(true), chosen.port())) {
-            Ok(v6) => return Ok(vec![chosen, v6.local_addr()?]),
-            Err(error) if is_family_absent(&error) => return Ok(vec![chosen]),
+        let v4 = Socket::first_listener(SocketAddr::new(unspecified(false), port))?;
+        match Socket::first_listener(SocketAddr::new(unspecified(true), v4.bound().port())) {
+            Ok(v6) => {
+                return Ok(ListenerSockets {
+                    id,
+                    v4: Some(v4),
+                    v6: Some(v6),
+                });
+            }
+            Err(error) if is_family_absent(&error) => {
+                return Ok(ListenerSockets {
+                    id,
+                    v4: Some(v4),
+                    v6: None,
+                });
+            }
             Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 0 => {}
             Err(error) => return Err(error),
         }
     }
-}
-
-/// A socket that shares its address with nobody, for as long as it lives.
-fn exclusive(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&addr.into())?;
-    Ok(socket.into())
 }
 
 /// Whether an error says that the system does not have the address family at all.

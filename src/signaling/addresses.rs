@@ -40,8 +40,11 @@ pub(super) fn trickled_line(
 }
 
 /// The one line that a server is shown.
+///
+/// Its priority is the lowest there is to spare: a server leg that is established anew, from another port, is
+/// peer-reflexive to the server, which moves to it only if it outbids this one (libnice).
 pub(super) fn server_line(addr: SocketAddr, ufrag: Option<&str>) -> String {
-    host_line(1, false, priority(TYPE_PREFERENCE_UDP, 0), addr, ufrag)
+    host_line(1, false, SERVER_LINE_PRIORITY, addr, ufrag)
 }
 
 /// The address for `c=` and the like towards clients: UDP where there is one.
@@ -60,6 +63,9 @@ fn client_line(index: usize, candidate: ProxyCandidate, ufrag: Option<&str>) -> 
     };
     host_line(index + 1, tcp, priority(preference, index), candidate.addr, ufrag)
 }
+
+/// Below that of any check of the server leg (type preference 110).
+const SERVER_LINE_PRIORITY: u32 = 1 << 24 | 255;
 
 /// RFC 8445 section 5.1.2.1, for component 1 and a local preference that falls with `index`.
 fn priority(type_preference: u32, index: usize) -> u32 {

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use super::super::socket::Socket;
 use super::control::{Control, Name};
 
-/// Packets in a run (the kernel's UDP_MAX_SEGMENTS).
+/// Packets in a run: the UDP_MAX_SEGMENTS of the first kernels to have it; later ones take 128.
 pub(super) const MAX_RUN_PACKETS: usize = 64;
 /// Bytes in a run: what one IP packet could hold, headers and options allowed for.
 pub(super) const MAX_RUN_BYTES: usize = 65_000;
@@ -91,35 +91,32 @@ impl Runs {
             let header = self.header(at);
             self.headers.push(header);
         }
-        let (mut at, mut refused, mut retried) = (0, 0, false);
+        let (mut at, mut refused) = (0, 0);
         while at < self.runs.len() {
             // SAFETY: the headers point into vectors of `self` that are not resized meanwhile, and to packets that
             // live, as the caller says.
             let error = match unsafe { send(socket.as_fd(), &mut self.headers[at..]) } {
                 Ok(sent) => {
-                    (at, retried) = (at + sent, false);
+                    at += sent;
                     continue;
                 }
                 Err(error) => error,
             };
             let packets = self.runs[at].packets;
-            match Refusal::of(&error) {
-                Refusal::Unrelated if !retried => {
-                    retried = true;
-                    continue;
-                }
+            let refusal = Refusal::of(&error);
+            match refusal {
                 Refusal::QueueFull => return refused + self.packets_from(at),
                 Refusal::Device | Refusal::Size if packets > 1 => {
-                    if matches!(Refusal::of(&error), Refusal::Device) {
+                    if matches!(refusal, Refusal::Device) {
                         tracing::debug!(%error, "UDP_SEGMENT refused, packets leave one by one");
                         socket.stop_segmenting();
                     }
                     // SAFETY: as above.
                     refused += unsafe { self.send_one_by_one(at, socket) };
                 }
-                Refusal::Unrelated | Refusal::Device | Refusal::Size | Refusal::Other => refused += packets,
+                Refusal::Device | Refusal::Size | Refusal::Other => refused += packets,
             }
-            (at, retried) = (at + 1, false);
+            at += 1;
         }
         refused
     }
@@ -135,7 +132,7 @@ impl Runs {
         let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
         header.msg_hdr.msg_name = (&raw mut self.names[at]).cast();
         header.msg_hdr.msg_namelen = run.name_len;
-        header.msg_hdr.msg_iov = &raw mut self.iovecs[run.first];
+        header.msg_hdr.msg_iov = self.iovecs.as_mut_ptr().wrapping_add(run.first);
         header.msg_hdr.msg_iovlen = run.packets as _;
         if control_len > 0 {
             header.msg_hdr.msg_control = (&raw mut self.controls[at]).cast();
@@ -176,10 +173,9 @@ impl Runs {
     }
 }
 
-/// What the kernel means by an error.
+/// What the kernel means by an error. None is about an earlier packet: ICMP errors are reported to connected sockets
+/// only.
 enum Refusal {
-    /// It belongs to a packet sent earlier (ICMP) or to a signal: worth one more try.
-    Unrelated,
     /// The socket's send buffer is full.
     QueueFull,
     /// Neither the device nor the kernel can segment.
@@ -193,7 +189,6 @@ enum Refusal {
 impl Refusal {
     fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
-            Some(libc::EINTR | libc::ECONNREFUSED) => Self::Unrelated,
             Some(libc::EAGAIN) => Self::QueueFull,
             Some(libc::EIO | libc::EOPNOTSUPP | libc::ENOPROTOOPT) => Self::Device,
             Some(libc::EINVAL | libc::EMSGSIZE) => Self::Size,

@@ -148,7 +148,7 @@ fn a_chrome_offer_shows_the_server_our_side_only() {
     let ours = bench.keys.server_facing(ROUTE, "Xs+/", None);
     assert_eq!(count(&sdp, &format!("a=ice-ufrag:{}\r\n", ours.ufrag)), 3);
     assert_eq!(count(&sdp, &format!("a=ice-pwd:{}\r\n", ours.pwd)), 3);
-    let line = format!("a=candidate:1 1 udp 2130706431 {LEG} 50000 typ host\r\n");
+    let line = format!("a=candidate:1 1 udp 16777471 {LEG} 50000 typ host\r\n");
     assert_eq!(count(&sdp, &line), 3, "{sdp}");
     assert_eq!(count(&sdp, "a=ice-options:trickle\r\n"), 2);
     assert!(!sdp.contains("end-of-candidates"), "the client trickles on");

@@ -101,7 +101,7 @@ fn client_trickles_become_our_candidate() {
     let seen = bench.keys.server_facing(ROUTE, "Xs+/", None).ufrag;
     let host =
         "candidate:9 1 udp 2113937151 f3a1.local 50123 typ host generation 0 ufrag Xs+/ network-cost 999";
-    let ours = format!("candidate:1 1 udp 2130706431 {LEG} 50000 typ host ufrag {seen}");
+    let ours = format!("candidate:1 1 udp 16777471 {LEG} 50000 typ host ufrag {seen}");
     let single = |line: &str| {
         format!(
             r#"{{"janus":"trickle","candidate":{{"candidate":"{line}","sdpMid":"0","sdpMLineIndex":0}},"transaction":"t"}}"#

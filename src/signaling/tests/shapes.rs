@@ -38,7 +38,7 @@ fn json_inside_json() {
         "Xs+/",
     ));
     let want = outer(&inner(
-        &format!("candidate:1 1 udp 2130706431 {LEG} 50000 typ host"),
+        &format!("candidate:1 1 udp 16777471 {LEG} 50000 typ host"),
         &seen,
     ));
     assert_eq!(bench.text(Direction::ToServer, &body), want);
@@ -109,7 +109,7 @@ fn escapes_outside_of_the_edits_stay_as_they_were_written() {
     assert!(text.contains(&seen), "{text}");
     assert!(
         text.ends_with(&format!(
-            r#"\na=mid:0\na=candidate:1 1 udp 2130706431 {LEG} 50000 typ host\n"}}"#
+            r#"\na=mid:0\na=candidate:1 1 udp 16777471 {LEG} 50000 typ host\n"}}"#
         )),
         "{text}"
     );
@@ -172,7 +172,7 @@ fn what_only_looks_like_a_ufrag_is_none() {
     ] {
         let body = |line: &str| format!(r#"{{"candidate":"{line}","ufrag":{beside}}}"#);
         let text = bench.text(Direction::ToServer, &body("candidate:1"));
-        let want = body(&format!("candidate:1 1 udp 2130706431 {LEG} 50000 typ host"));
+        let want = body(&format!("candidate:1 1 udp 16777471 {LEG} 50000 typ host"));
         assert_eq!(text == want, kept, "{text}");
         assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
     }
