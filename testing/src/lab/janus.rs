@@ -13,8 +13,17 @@ pub const VIDEO_MOUNTPOINT: u32 = 10;
 const HTTP_PORT: u16 = 8088;
 const WS_PORT: u16 = 8188;
 const RTP_PORT: u16 = 5204;
-const UNUSED_PLUGINS: [&str; 9] =
-    ["audiobridge", "duktape", "lua", "nosip", "recordplay", "sip", "videocall", "videoroom", "voicemail"];
+const UNUSED_PLUGINS: [&str; 9] = [
+    "audiobridge",
+    "duktape",
+    "lua",
+    "nosip",
+    "recordplay",
+    "sip",
+    "videocall",
+    "videoroom",
+    "voicemail",
+];
 /// With the packaged configuration these fail to start and are unloaded at once; under load, Janus was seen to
 /// crash in code that was no longer there.
 const UNUSED_TRANSPORTS: [&str; 4] = ["mqtt", "nanomsg", "pfunix", "rabbitmq"];
@@ -91,14 +100,21 @@ fn configure(directory: &Path, options: JanusOptions) -> Result<()> {
         ipv6,
     } = options;
     let sections = [
-        ("nat", format!("ice_lite = {ice_lite}\n ice_tcp = {ice_tcp}\n full_trickle = {full_trickle}")),
+        (
+            "nat",
+            format!("ice_lite = {ice_lite}\n ice_tcp = {ice_tcp}\n full_trickle = {full_trickle}"),
+        ),
         ("media", format!("ipv6 = {ipv6}")),
         ("plugins", disable(&UNUSED_PLUGINS)),
         ("transports", disable(&UNUSED_TRANSPORTS)),
     ];
     edit(&directory.join("janus.jcfg"), |text| {
         sections.iter().fold(text, |text, (section, lines)| {
-            text.replacen(&format!("\n{section}: {{"), &format!("\n{section}: {{\n {lines}"), 1)
+            text.replacen(
+                &format!("\n{section}: {{"),
+                &format!("\n{section}: {{\n {lines}"),
+                1,
+            )
         })
     })?;
     let mountpoint = format!(
