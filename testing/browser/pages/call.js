@@ -195,7 +195,9 @@ function peer() {
 }
 
 function state() {
-  return handle?.webrtcStuff.pc?.connectionState ?? "no PeerConnection";
+  const pc = handle?.webrtcStuff.pc;
+  if (!pc) return handle ? "attached, no PeerConnection" : "not attached";
+  return `${pc.connectionState} (ICE ${pc.iceConnectionState}, signalling ${pc.signalingState})`;
 }
 
 function fail(what) {
