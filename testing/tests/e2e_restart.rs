@@ -8,7 +8,7 @@ use xrtc_testing::lab::{
     Transport, WorkDir, Xrtc, report,
 };
 
-/// What is allowed from the kill to the next picture. A browser notices nothing; it waits for its own next
+/// What is allowed from the kill until media and pictures are back. A browser notices nothing; it waits for its own next
 /// check.
 fn allowance(kind: BrowserKind) -> Duration {
     match kind {
@@ -17,6 +17,9 @@ fn allowance(kind: BrowserKind) -> Duration {
     }
 }
 
+/// How long a decoder may sit on a stream that is back before it asks for a keyframe. Chromium waits 3 s for
+/// frames that fell into the gap, where Janus has none to retransmit; seen about once in ten restarts.
+const DECODER: Duration = Duration::from_millis(3300);
 /// Pictures that were in a jitter buffer at the kill may still be shown this long after it.
 const BUFFERED: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,9 +79,11 @@ fn calls_survive(kind: CallKind, work: &WorkDir) -> Result<()> {
         report(format_args!(
             "{browser:8} {kind:6} after kill -9: media back in {media:.2} s, video in {video:.2} s"
         ));
+        let allowance = allowance(*browser);
+        assert!(packets.resumed <= allowance, "{doing}: {packets:?}");
         assert!(
-            pictures.resumed <= allowance(*browser),
-            "{doing}: {pictures:?}, {packets:?}"
+            pictures.resumed <= allowance.max(packets.resumed + DECODER),
+            "{doing}: {pictures:?}"
         );
         call.prove().map_err(|error| error.during(&doing))?;
         assert_eq!(
