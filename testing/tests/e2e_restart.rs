@@ -8,8 +8,8 @@ use xrtc_testing::lab::{
     Transport, WorkDir, Xrtc, report,
 };
 
-/// What is allowed from the kill until media and pictures are back. A browser notices nothing; it waits for its own next
-/// check.
+/// What is allowed from the kill until media and pictures are back. A browser notices nothing; it waits for its
+/// own next check.
 fn allowance(kind: BrowserKind) -> Duration {
     match kind {
         BrowserKind::Chromium => Duration::from_secs(3),
