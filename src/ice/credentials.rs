@@ -109,7 +109,10 @@ mod tests {
         let pwd = ring.client_facing_pwd(&token(&ring));
         assert_eq!((facing.ufrag.len(), facing.pwd.len(), pwd.len()), (12, 32, 32));
         for text in [&facing.ufrag, &facing.pwd, &pwd] {
-            assert!(text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/'));
+            assert!(
+                text.bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/')
+            );
         }
     }
 

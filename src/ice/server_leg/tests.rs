@@ -25,7 +25,9 @@ impl Sent {
     /// The checks sent since the last call.
     fn checks(&mut self) -> Vec<(ServerPath, Vec<u8>)> {
         let all = std::mem::take(&mut self.packets);
-        let checks = all.into_iter().filter(|(_, packet)| parse(packet).class() == Class::Request);
+        let checks = all
+            .into_iter()
+            .filter(|(_, packet)| parse(packet).class() == Class::Request);
         checks.collect()
     }
 }
@@ -68,7 +70,11 @@ fn path(n: u8) -> ServerPath {
 }
 
 fn response(to: &[u8], code: Option<u16>, pwd: &str) -> Vec<u8> {
-    let class = if code.is_some() { Class::Error } else { Class::Success };
+    let class = if code.is_some() {
+        Class::Error
+    } else {
+        Class::Success
+    };
     let mut buf = [0; 200];
     let mut writer = Writer::new(&mut buf, class, parse(to).transaction());
     match code {
@@ -86,7 +92,12 @@ fn answer(leg: &mut ServerLeg, mono: u64, check: &(ServerPath, Vec<u8>), code: O
 
 #[test]
 fn it_controls_unless_a_full_server_has_offered() {
-    for (offers, lite, controls) in [(false, false, true), (false, true, true), (true, true, true), (true, false, false)] {
+    for (offers, lite, controls) in [
+        (false, false, true),
+        (false, true, true),
+        (true, true, true),
+        (true, false, false),
+    ] {
         let leg = ServerLeg::new(&claims(offers, lite), &local(), 0, 1_000_000, 7);
         assert_eq!(leg.controlling, controls, "offers {offers} lite {lite}");
     }
@@ -104,7 +115,10 @@ fn a_check_carries_all_that_any_server_demands() {
     assert!(check.authenticate(&IntegrityKey::new(S_PWD)).is_some());
     assert!(!check.use_candidate(), "nothing has answered yet");
     answer(&mut leg, 5, &checks[0], None, &mut out);
-    assert!(parse(&out.checks()[0].1).use_candidate(), "regular nomination follows the first answer");
+    assert!(
+        parse(&out.checks()[0].1).use_candidate(),
+        "regular nomination follows the first answer"
+    );
 }
 
 #[test]
@@ -118,7 +132,11 @@ fn conflicts_on_several_pairs_switch_the_role_once() {
     leg.poll(200, &mut out);
     let checks = out.checks();
     assert_eq!(checks.len(), 3);
-    assert!(checks.iter().all(|(_, check)| matches!(parse(check).role(), Some(Role::Controlled(7)))));
+    assert!(
+        checks
+            .iter()
+            .all(|(_, check)| matches!(parse(check).role(), Some(Role::Controlled(7))))
+    );
 }
 
 #[test]
@@ -183,7 +201,10 @@ fn the_deadline_is_when_the_next_check_is_sent() {
         leg.poll(mono, &mut out);
         assert!(!out.checks().is_empty() || leg.state() == LegState::Failed);
     }
-    assert_eq!((mono, leg.deadline(), leg.selected()), (CONSENT_TIMEOUT, None, None));
+    assert_eq!(
+        (mono, leg.deadline(), leg.selected()),
+        (CONSENT_TIMEOUT, None, None)
+    );
 }
 
 #[test]

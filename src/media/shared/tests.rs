@@ -34,7 +34,9 @@ fn peer() -> Peer {
 }
 
 fn reserved(shared: &Shared, remote: SocketAddr, hash: u64) -> Option<u32> {
-    shared.reserve(remote, hash, &peer(), MONO).map(|path| path.socket.0)
+    shared
+        .reserve(remote, hash, &peer(), MONO)
+        .map(|path| path.socket.0)
 }
 
 #[test]
@@ -42,7 +44,11 @@ fn the_hash_names_the_first_socket_and_the_others_follow() {
     let shared = shared(4);
     let taken: Vec<_> = (0..5).map(|_| reserved(&shared, addr(1), 6)).collect();
     assert_eq!(taken, [Some(2), Some(3), Some(0), Some(1), None]);
-    assert_eq!(reserved(&shared, addr(2), 6), Some(2), "another server, the same socket");
+    assert_eq!(
+        reserved(&shared, addr(2), 6),
+        Some(2),
+        "another server, the same socket"
+    );
     assert_eq!(reserved(&shared, "[fd00::1]:9".parse().unwrap(), 6), Some(99));
 }
 
@@ -63,7 +69,11 @@ fn a_released_pair_rests_and_is_free_then() {
     shared.release(path, MONO);
     assert!(shared.holder(path).is_none());
     for (after, free) in [(0, false), (REST - 1, false), (REST, true)] {
-        assert_eq!(shared.hold(path, &peer(), MONO + after).is_some(), free, "{after} ms");
+        assert_eq!(
+            shared.hold(path, &peer(), MONO + after).is_some(),
+            free,
+            "{after} ms"
+        );
     }
 }
 
