@@ -1,3 +1,5 @@
+//! Tests of the server leg on its own.
+
 use super::super::path::SocketId;
 use super::super::policy::RouteId;
 use super::*;

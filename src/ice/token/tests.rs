@@ -1,3 +1,5 @@
+//! Tests of the token: round trips, bounds, damage, rotation.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the multiplexer on its own: what the simulations do not reach.
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
