@@ -34,6 +34,7 @@ pub async fn serve_connection<IO>(
         admission: admission.clone(),
         limits,
     };
+    let shared = site.shared.clone();
     let service = service_fn(move |request| {
         let (site, visitor) = (site.clone(), visitor.clone());
         async move { Ok::<_, Infallible>(site.handle(&visitor, request).await) }
@@ -56,6 +57,9 @@ pub async fn serve_connection<IO>(
         }
     };
     if let Err(error) = served {
+        if error.is_parse() || error.is_incomplete_message() {
+            shared.counters.connections_unreadable.add();
+        }
         tracing::trace!(%error, "client connection ended early");
     }
 }
