@@ -37,7 +37,7 @@ pub enum Command {
 /// `xrtc run`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Run {
-    /// The configuration [default: the built-in demo].
+    /// The configuration [default: ./routes.yml, then /etc/xrtc/routes.yml, then the built-in demo].
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, or per module as in `info,xrtc::http=debug`.
@@ -207,13 +207,13 @@ mod tests {
 
     #[test]
     fn check_sums_up_a_good_file() {
-        let (status, out, err) = run_check("examples/routes.yml");
+        let (status, out, err) = run_check("deploy/routes.yml");
         assert_eq!((status, err.as_str()), (0, ""));
         assert!(
             out.lines()
                 .next()
                 .expect("a line")
-                .ends_with("examples/routes.yml: ok"),
+                .ends_with("deploy/routes.yml: ok"),
             "{out}"
         );
         assert!(

@@ -98,17 +98,19 @@ impl Mux {
                 return self.take_check(now, from, &call, &check, shell);
             }
         }
-        for call in self.shared.direct_calls(server_part) {
-            if message.authenticate(&call.key).is_some() {
-                return self.take_direct_check(now, from, &call, client_part, packet, shell);
+        let direct = self.shared.direct_calls(server_part);
+        for call in &direct {
+            if let Some(check) = message.authenticate(&call.key) {
+                return self.take_direct_check(now, from, call, client_part, &check, shell);
             }
         }
-        let claims = self
-            .shared
-            .keys
-            .load()
-            .open(server_part)
-            .map_err(|_| DropReason::TokenForged)?;
+        let claims = self.shared.keys.load().open(server_part).map_err(|_| {
+            if direct.is_empty() {
+                DropReason::TokenForged
+            } else {
+                DropReason::StunIntegrity
+            }
+        })?;
         let policy = self.shared.judge(&claims, now)?;
         let key = IntegrityKey::new(&self.shared.keys.load().client_facing_pwd(server_part));
         let check = message.authenticate(&key).ok_or(DropReason::StunIntegrity)?;
@@ -126,7 +128,7 @@ impl Mux {
     ) -> Result<(), DropReason> {
         match self.clients.get(&from) {
             Some(ClientPeer::Direct(flow)) if !flow.is_closed() => {
-                Self::direct_data(now, flow, message.bytes(), shell)
+                Self::direct_answer(now, flow, message, shell)
             }
             Some(_) | None if message.class() == Class::Request => Err(DropReason::StunUnsupported),
             Some(_) | None => Err(DropReason::StunUnsolicited),

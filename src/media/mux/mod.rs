@@ -15,6 +15,8 @@ mod client;
 mod direct;
 mod revival;
 mod server;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::HashMap;
