@@ -14,7 +14,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::admin;
 use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
-use crate::http::{self, Front, Limits as HttpLimits, Server, Site, TokenMemory};
+use crate::http::{self, CERTIFICATE_POLL, Front, Limits as HttpLimits, Server, Site, Tls, TokenMemory};
 use crate::ice::{KeyRing, ListenerId, Transport};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
@@ -191,21 +191,36 @@ fn start_tcp(
     on_tcp(config)
         .zip(listeners)
         .map(|(service, (_, listeners))| {
-            let site = |section| Arc::new(Site::new(section, parts.clone()));
-            let front = Arc::new(Front {
-                site: service.http.as_ref().map(site),
-                ice_tcp: None,
-                trusted_proxies: Vec::new(),
-                counters: parts.counters.clone(),
-            });
+            let front = Arc::new(make_front(service, parts)?);
             let server = Server::start(listeners, &front, HttpLimits::default())
                 .map_err(|source| listen_error(service, source))?;
             for addr in server.addrs() {
-                tracing::info!(service = service.name, %addr, http = service.http.is_some(), "TCP");
+                tracing::info!(service = service.name, %addr, http = service.http.is_some(), tls = !service.certificates.is_empty(), "TCP");
             }
             Ok(server)
         })
         .collect()
+}
+
+fn make_front(service: &Service, parts: &Arc<http::Shared>) -> Result<Front, StartError> {
+    let site = |section| Arc::new(Site::new(section, parts.clone()));
+    let tls = match service.certificates.as_slice() {
+        [] => None,
+        files => Some(
+            Tls::start(files, CERTIFICATE_POLL, &parts.counters).map_err(|source| StartError::Tls {
+                service: service.name.clone(),
+                source,
+            })?,
+        ),
+    };
+    Ok(Front {
+        site: service.http.as_ref().map(site),
+        ice_tcp: None,
+        tls,
+        redirect_https: service.redirect_https,
+        trusted_proxies: service.trusted_proxies.clone(),
+        counters: parts.counters.clone(),
+    })
 }
 
 fn ice_udp(config: &Config) -> impl Iterator<Item = (ListenerId, &Service)> {

@@ -63,12 +63,20 @@ counters! {
     tls_failed,
     /// TLS handshakes that did not end in time.
     tls_timeout,
+    /// Certificates that were read anew.
+    certificates_reloaded,
+    /// Changed certificates that were of no use; the ones before them stay.
+    certificates_refused,
     /// ICE-TCP on a service that takes none.
     ice_tcp_refused,
     /// HTTP on a service that serves none.
     http_refused,
+    /// HTTP/2 connections closed because their requests were taken back again and again.
+    http2_flood,
     /// Requests, WebSocket handshakes included.
     requests,
+    /// Requests over plain HTTP that were sent to HTTPS.
+    redirected,
     /// WebSockets that came up, both legs.
     websockets_opened,
     /// WebSockets that ended.

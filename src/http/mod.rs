@@ -9,6 +9,7 @@
 //! A [`Front`] is one service at work, a [`Site`] its `http:` section. The media plane is reached through [`Calls`] only. This is no cache and no general web
 //! server: static files are there for demo pages.
 
+mod certificates;
 mod connection;
 mod content;
 mod context;
@@ -18,6 +19,7 @@ mod encoding;
 mod errors;
 mod files;
 mod front;
+mod h2;
 mod headers;
 mod listen;
 mod memory;
@@ -25,12 +27,14 @@ mod opening;
 mod ports;
 mod proxy;
 mod proxy_protocol;
+mod redirect;
 mod relay;
 mod router;
 mod server;
 mod site;
 mod ssltcp;
 mod target;
+mod tls;
 mod upload;
 mod websocket;
 
@@ -42,3 +46,4 @@ pub use memory::TokenMemory;
 pub use ports::{AsyncReadWrite, Calls, ConnInfo, IceTcp, Served};
 pub use server::{Limits, Server};
 pub use site::{Shared, Site};
+pub use tls::{CERTIFICATE_POLL, Tls, TlsError};

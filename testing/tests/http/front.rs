@@ -137,6 +137,8 @@ impl Setup {
         let door = Arc::new(Door {
             site: Some(Arc::new(Site::new(&self.http, shared))),
             ice_tcp: None,
+            tls: None,
+            redirect_https: false,
             trusted_proxies: Vec::new(),
             counters: counters.clone(),
         });
