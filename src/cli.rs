@@ -210,13 +210,13 @@ mod tests {
 
     #[test]
     fn check_sums_up_a_good_file() {
-        let (status, out, err) = run_check("examples/routes.yml");
+        let (status, out, err) = run_check("deploy/routes.yml");
         assert_eq!((status, err.as_str()), (0, ""));
         assert!(
             out.lines()
                 .next()
                 .expect("a line")
-                .ends_with("examples/routes.yml: ok"),
+                .ends_with("deploy/routes.yml: ok"),
             "{out}"
         );
         assert!(

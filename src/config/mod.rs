@@ -5,7 +5,7 @@
 //! parts), so that a file is judged whole: either a [`Config`], or [`Errors`] with all that is wrong.
 //!
 //! Nothing is guessed: an unknown key or an odd value is an error, never a default. The keys are described in
-//! `docs/routes.md`.
+//! `deploy/routes.md`.
 
 mod addresses;
 mod certificates;

@@ -15,6 +15,9 @@ use super::replay::SeenTransactions;
 
 /// A tuple may carry data for this long after its last good check (RFC 7675 section 5.1), in milliseconds.
 pub const CONSENT: u64 = 30_000;
+/// A tuple without a good check for this long loses to one that has had one since: the client has most likely moved,
+/// and may have nothing to send. Two consent intervals of any browser, in milliseconds.
+const FRESH: u64 = 15_000;
 /// No more tuples than these per call.
 pub const MAX_TUPLES: usize = 32;
 
@@ -50,12 +53,14 @@ impl Tuple {
         self.last_media.store(mono.max(1), Ordering::Relaxed);
     }
 
-    /// What decides between tuples: media, then nomination, then the check, each by recency.
-    fn rank(&self) -> (u64, u64, u64) {
+    /// What decides between tuples: whether it is still checked, then media, nomination and check, each by recency.
+    fn rank(&self, mono: u64) -> (bool, u64, u64, u64) {
+        let last_check = self.last_check.load(Ordering::Relaxed);
         (
+            mono.saturating_sub(last_check) < FRESH,
             self.last_media.load(Ordering::Relaxed),
             self.last_nomination.load(Ordering::Relaxed),
-            self.last_check.load(Ordering::Relaxed),
+            last_check,
         )
     }
 }
@@ -66,6 +71,7 @@ pub struct ClientLeg {
     key: IntegrityKey,
     tuples: Vec<Arc<Tuple>>,
     seen: SeenTransactions,
+    /// Of any tuple, answered or not.
     last_check: u64,
 }
 
@@ -98,7 +104,12 @@ impl ClientLeg {
         &self.key
     }
 
-    /// Whether no tuple has had a good check for [`CONSENT`].
+    /// Notes an authenticated check that is left unanswered on purpose.
+    pub fn ignore_check(&mut self, mono: u64) {
+        self.last_check = mono;
+    }
+
+    /// Whether the client has sent no good check for [`CONSENT`].
     #[must_use]
     pub fn is_gone(&self, mono: u64) -> bool {
         mono.saturating_sub(self.last_check) >= CONSENT
@@ -146,14 +157,14 @@ impl ClientLeg {
         })
     }
 
-    /// The tuple that packets for the client go to: among those with consent the one on which DTLS or SRTP came
-    /// last; before any has, the last nominated one, else the last checked. (Firefox nominates every pair.)
+    /// The tuple that packets for the client go to: among those with consent, and still checked if any is, the one on
+    /// which DTLS or SRTP came last; before any has, the last nominated one, else the last checked. (Firefox nominates every pair.)
     #[must_use]
     pub fn best(&self, mono: u64) -> Option<&Arc<Tuple>> {
         self.tuples
             .iter()
             .filter(|tuple| tuple.has_consent(mono))
-            .max_by_key(|tuple| tuple.rank())
+            .max_by_key(|tuple| tuple.rank(mono))
     }
 
     /// Forgets a tuple that another call has taken.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -46,6 +46,8 @@ pub struct Call {
     pub downlink: ArcSwapOption<Tuple>,
     /// Where packets for the server go.
     pub uplink: ArcSwapOption<ServerPath>,
+    /// When a shard polls it next, in [`Now::mono`](crate::ice::Now::mono) milliseconds; `u64::MAX` if none does.
+    pub wake: AtomicU64,
     /// Set once, when the call ends; whoever holds the call by a tuple lets it go then.
     pub closed: AtomicBool,
     /// The rest. Taken for STUN, timers and the first packets; not for forwarding.
@@ -417,3 +419,6 @@ impl Shared {
 
 /// How long an icedirect call is kept without any admitted tuple: a client that lost its network may come back.
 pub(super) const DIRECT_LIFETIME: u64 = 10 * CONSENT;
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
-#![allow(unsafe_code)] // A global allocator is an unsafe trait.
 //! A forwarded packet allocates nothing: the whole process is watched while packets go through a shard.
 //!
 //! One test only, since other tests' threads would be counted with it.
+
+#![allow(unsafe_code)] // A global allocator is an unsafe trait.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

@@ -282,7 +282,7 @@ services:
 #[test]
 fn every_key_is_taken_and_documented() {
     let reference =
-        std::fs::read_to_string(super::base().join("docs/routes.md")).expect("the reference is there");
+        std::fs::read_to_string(super::base().join("deploy/routes.md")).expect("the reference is there");
     let every = [
         keys::TOP,
         keys::ADMIN,
@@ -339,7 +339,7 @@ fn every_key_is_taken_and_documented() {
 #[test]
 fn the_reference_says_what_has_no_effect_yet() {
     let reference =
-        std::fs::read_to_string(super::base().join("docs/routes.md")).expect("the reference is there");
+        std::fs::read_to_string(super::base().join("deploy/routes.md")).expect("the reference is there");
     let rows = reference.lines().filter(|line| line.contains("*No effect yet"));
     let mut documented: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
     let mut listed: Vec<&str> = NOT_YET
@@ -354,7 +354,7 @@ fn the_reference_says_what_has_no_effect_yet() {
 
 #[test]
 fn the_example_loads_without_a_warning() {
-    let config = load(&super::base().join("examples/routes.yml")).expect("the example is valid");
+    let config = load(&super::base().join("deploy/routes.yml")).expect("the example is valid");
     assert_eq!(config.warnings, [""; 0]);
 }
 

@@ -53,7 +53,14 @@ impl Mux {
                 self.point_downlink(call, tuple);
                 match call.uplink.load().as_deref() {
                     Some(path) => shell.forward_to_server(path, packet),
-                    None => call.lock().hold_for_server(packet)?,
+                    None => {
+                        let mut session = call.lock();
+                        // Another shard may have brought the leg up in between.
+                        match session.server_path() {
+                            Some(path) => shell.forward_to_server(&path, packet),
+                            None => session.hold_for_server(packet)?,
+                        }
+                    }
                 }
                 Ok(())
             }
@@ -91,8 +98,8 @@ impl Mux {
             }
         }
         for call in self.shared.direct_calls(server_part) {
-            if message.authenticate(&call.key).is_some() {
-                return self.take_direct_check(now, from, &call, client_part, packet, shell);
+            if let Some(check) = message.authenticate(&call.key) {
+                return self.take_direct_check(now, from, &call, client_part, &check, shell);
             }
         }
         let claims = self
@@ -118,7 +125,7 @@ impl Mux {
     ) -> Result<(), DropReason> {
         match self.clients.get(&from) {
             Some(ClientPeer::Direct(flow)) if !flow.is_closed() => {
-                Self::direct_data(now, flow, message.bytes(), shell)
+                Self::direct_answer(now, flow, message, shell)
             }
             Some(_) | None if message.class() == Class::Request => Err(DropReason::StunUnsupported),
             Some(_) | None => Err(DropReason::StunUnsolicited),
@@ -172,6 +179,7 @@ impl Mux {
             socket_hash: socket_hash(&local.ufrag),
             downlink: ArcSwapOption::empty(),
             uplink: ArcSwapOption::empty(),
+            wake: u64::MAX.into(),
             closed: false.into(),
             session: Mutex::new(session),
         });
@@ -196,7 +204,7 @@ impl Mux {
             return Err(DropReason::NoServerSocket);
         }
         self.counters.add(Counter::SessionsOpened, 1);
-        self.timers.push(now.mono, call.clone());
+        self.timers.set(now.mono, &call);
         Ok(call)
     }
 
