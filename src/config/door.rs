@@ -84,7 +84,7 @@ fn pair(
         let mark = |key| {
             section
                 .entry(key)
-                .map_or(Mark::default(), |entry| entry.value.mark)
+                .map_or_else(Mark::default, |entry| entry.value.mark)
         };
         let mark = match error {
             CertificateError::Crt { .. } => mark(crt_key),
