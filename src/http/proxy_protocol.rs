@@ -236,7 +236,7 @@ mod tests {
 
         #[test]
         fn no_header_is_waited_for_beyond_the_limit(start in 0..2_usize, fill in any::<u8>(), len in any::<u16>()) {
-            let start = [V1[..6].to_vec(), [&V2[..14], &len.to_be_bytes()].concat()].swap_remove(start);
+            let start = [V1[..6].to_vec(), [&V2[..14], &len.to_be_bytes()].concat()][start].clone();
             let bytes = [start, vec![fill; MAX_HEADER]].concat();
             prop_assert_ne!(parse(&bytes), Ok(Parsed::NeedMore));
         }
