@@ -15,7 +15,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use crate::admin;
 use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
 use crate::http::{self, CERTIFICATE_POLL, Front, Limits as HttpLimits, Server, Site, Tls, TokenMemory};
-use crate::ice::{KeyRing, ListenerId, Transport};
+use crate::ice::{Counters, KeyRing, ListenerId, Transport};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
 use crate::media::{Media, MediaConfig, ShardSeat, UdpListen};
@@ -24,8 +24,10 @@ use crate::upstream::{FRESH_FOR, Upstreams};
 use super::StartError;
 use super::addresses::{IceService, own_addresses};
 use super::calls::{MediaCalls, Refusals};
+use super::key_store::StoredKey;
 use super::policies::Policies;
 use super::report::DaemonReport;
+use super::snapshot::SnapshotFile;
 
 /// Tokens remembered for renegotiations.
 const REMEMBERED_TOKENS: usize = 65_536;
@@ -39,18 +41,19 @@ pub(super) struct Running {
     config: Arc<Config>,
     calls: Arc<MediaCalls>,
     report: Arc<DaemonReport>,
+    snapshot: Option<Arc<SnapshotFile>>,
     servers: Vec<Server>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Running {
     /// Starts everything. On an error nothing is left running.
-    pub(super) async fn start(config: Arc<Config>, secret: [u8; 32]) -> Result<Self, StartError> {
+    pub(super) async fn start(config: Arc<Config>, key: &StoredKey) -> Result<Self, StartError> {
         let limits = Limits {
             max_sessions: config.global.max_sessions,
             token_lifetime: config.global.token_lifetime.as_secs(),
         };
-        let shared = Arc::new(Shared::new(KeyRing::new(secret, &[]), limits));
+        let shared = Arc::new(Shared::new(KeyRing::new(key.secret, &[]), limits));
         // TCP first: a second daemon by mistake then fails before it shares the first one's UDP port.
         let listeners = bind_tcp(&config)?;
         let media = start_media(&config, &shared)?;
@@ -67,6 +70,12 @@ impl Running {
             tracing::warn!("some upstream names could not be looked up yet");
             publish(&calls);
         }
+        let mut tasks = vec![tokio::spawn(keep_fresh(config.clone(), calls.clone()))];
+        let snapshot = key.path.as_deref().map(SnapshotFile::beside).map(Arc::new);
+        if let Some(file) = &snapshot {
+            file.revive(&calls).await;
+            tasks.push(tokio::spawn(file.clone().keep(calls.clone())));
+        }
         let counters = Arc::new(http::Counters::default());
         let site_parts = Arc::new(http::Shared {
             upstreams: calls.upstreams.clone(),
@@ -81,7 +90,6 @@ impl Running {
             http: counters,
             draining: AtomicBool::new(false),
         });
-        let mut tasks = vec![tokio::spawn(keep_fresh(config.clone(), calls.clone()))];
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }
@@ -89,6 +97,7 @@ impl Running {
             config,
             calls,
             report,
+            snapshot,
             servers,
             tasks,
         })
@@ -118,6 +127,9 @@ impl Running {
             () = signals.next() => tracing::warn!("stopped at once"),
         }
         self.tasks.iter().for_each(JoinHandle::abort);
+        if let Some(file) = self.snapshot {
+            file.conclude(self.calls).await;
+        }
     }
 }
 
@@ -313,6 +325,7 @@ fn make_calls(
         upstreams,
         scopes: std::sync::Mutex::default(),
         refusals: Refusals::default(),
+        revival: Counters::default(),
     }
 }
 

@@ -40,4 +40,5 @@ pub use report::report;
 pub use topology::Topology;
 pub use trace::Trace;
 pub use workdir::WorkDir;
+pub(crate) use xrtc::binary;
 pub use xrtc::{PORT, Xrtc};
