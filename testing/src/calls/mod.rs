@@ -31,7 +31,7 @@ pub use http::{Reply, get, post};
 pub use metrics::Metrics;
 
 /// Runs `test` with a scratch directory, on two threads.
-pub fn scope(test: impl AsyncFnOnce(&WorkDir) -> Result<()>) {
+pub fn scope(test: impl AsyncFn(&WorkDir) -> Result<()>) {
     WorkDir::scope(|work| {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
