@@ -30,7 +30,7 @@ pub(crate) fn size() -> Result<()> {
 }
 
 /// Of a daemon that has nothing to do: without a configuration, and with that of the documentation (a Janus).
-pub(crate) fn idle() -> Result<()> {
+pub(crate) fn idle() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/routes.yml");
     let none: [PathBuf; 0] = [];
     for (what, arguments, ready) in [
@@ -41,17 +41,14 @@ pub(crate) fn idle() -> Result<()> {
             "HTTP and WebSocket",
         ),
     ] {
-        let mut outcome = Err(Error::new("not run"));
         WorkDir::scope(|work| {
-            outcome = idle_of(arguments, ready, work);
+            let (all, own) = idle_of(arguments, ready, work)?;
+            report(format_args!(
+                "idle, {what}: {all} KiB resident, {own} KiB of it its own"
+            ));
             Ok(())
         });
-        let (all, own) = outcome?;
-        report(format_args!(
-            "idle, {what}: {all} KiB resident, {own} KiB of it its own"
-        ));
     }
-    Ok(())
 }
 
 /// In a network of its own, so that the configuration's ports are free.
