@@ -11,6 +11,7 @@ mod addresses;
 mod errors;
 mod keys;
 mod listeners;
+mod members;
 mod nearest;
 mod not_yet;
 mod reader;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::addresses::{candidate, listen};
+use super::addresses::{candidate, listen, network};
 use super::errors::{Problem, Sink};
 use super::keys;
 use super::model::{CandidateHost, CandidateIps, Http, ListenAddr, Service, ServiceKind, TlsFiles};
@@ -29,7 +29,11 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
         walk.sink.error(entry.key.mark, problem);
     }
     let candidate_ips = candidate_ips(net, enable_ice, walk.sink);
-    let http = http(name, kind, section, walk);
+    let trusted_proxies = net.list("trusted_proxies", walk.sink, network);
+    let http = http(name, kind, section, walk).map(|http| Http {
+        trusted_proxies,
+        ..http
+    });
     if kind != ServiceKind::Http && !enable_ice && http.is_none() {
         let text = format!(
             "service `{}` has neither `enable_ice` nor HTTP: it refuses all",

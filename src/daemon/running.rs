@@ -72,6 +72,7 @@ impl Running {
             upstreams: calls.upstreams.clone(),
             calls: calls.clone(),
             memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
+            affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::new(AtomicU64::new(0)),
         });
@@ -81,7 +82,11 @@ impl Running {
             http: counters,
             draining: AtomicBool::new(false),
         });
-        let mut tasks = vec![tokio::spawn(keep_fresh(config.clone(), calls.clone()))];
+        let checked = calls.upstreams.clone();
+        let mut tasks = vec![
+            tokio::spawn(keep_fresh(config.clone(), calls.clone())),
+            tokio::spawn(async move { checked.check_health().await }),
+        ];
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }

@@ -10,6 +10,7 @@
 //! detection go before it. The media plane is reached through [`Calls`] only. This is no cache and no general web
 //! server: static files are there for demo pages.
 
+mod affinity;
 mod connection;
 mod content;
 mod context;
@@ -17,13 +18,17 @@ mod counters;
 mod drain;
 mod encoding;
 mod errors;
+mod explain;
 mod files;
+mod generations;
 mod headers;
 mod listen;
 mod memory;
 mod ports;
 mod proxy;
+mod references;
 mod relay;
+mod retry;
 mod router;
 mod server;
 mod site;
@@ -31,9 +36,11 @@ mod target;
 mod upload;
 mod websocket;
 
+pub use affinity::Affinity;
 pub use connection::serve_connection;
 pub use counters::Counters;
 pub use drain::{Admission, Phase};
+pub use explain::{Asked, AskedError, Explanation};
 pub use listen::bind;
 pub use memory::TokenMemory;
 pub use ports::{Calls, ConnInfo};

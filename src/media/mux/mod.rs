@@ -127,13 +127,7 @@ impl Mux {
 
     /// Publishes what has changed in a session to the packet path, sends what waited for it, and sees to it that the
     /// call is polled in time.
-    fn settle<'b>(
-        &mut self,
-        call: &Arc<Call>,
-        session: &mut Session,
-        now: Now,
-        shell: &mut impl Shell<'b>,
-    ) {
+    fn settle<'b>(&mut self, call: &Arc<Call>, session: &mut Session, now: Now, shell: &mut impl Shell<'b>) {
         if session.newly_connected() {
             self.counters.add(Counter::SessionsConnected, 1);
         }
