@@ -2,7 +2,7 @@
 //! requests.
 //!
 //! ```text
-//!  config ─▶ key ─▶ media plane ─▶ upstream names ─▶ policies ─▶ HTTP listeners ─▶ admin ─▶ signals ─▶ drain
+//!  config ─▶ key ─▶ media plane ─▶ upstream names ─▶ policies ─▶ revived calls ─▶ HTTP listeners ─▶ admin ─▶ signals ─▶ drain
 //! ```
 
 mod addresses;
@@ -13,6 +13,7 @@ mod policies;
 mod report;
 mod running;
 mod scopes;
+mod snapshot;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -116,7 +117,7 @@ async fn serve(from_file: Option<Config>, file: Option<&Path>) -> Result<(), Sta
             "no state directory can be written; the key is in memory only and calls will not survive a restart"
         ),
     }
-    let running = Running::start(Arc::new(config), key.secret).await?;
+    let running = Running::start(Arc::new(config), &key).await?;
     if demo.is_some() {
         running.announce_demo();
     }

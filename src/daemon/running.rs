@@ -15,7 +15,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use crate::admin;
 use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
 use crate::http::{self, Limits as HttpLimits, Server, Site, TokenMemory};
-use crate::ice::{KeyRing, ListenerId, Transport};
+use crate::ice::{Counters, KeyRing, ListenerId, Transport};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
 use crate::media::{Media, MediaConfig, ShardSeat, UdpListen};
@@ -24,8 +24,10 @@ use crate::upstream::{FRESH_FOR, Upstreams};
 use super::StartError;
 use super::addresses::{IceService, own_addresses};
 use super::calls::{MediaCalls, Refusals};
+use super::key_store::StoredKey;
 use super::policies::Policies;
 use super::report::DaemonReport;
+use super::snapshot::SnapshotFile;
 
 /// Tokens remembered for renegotiations.
 const REMEMBERED_TOKENS: usize = 65_536;
@@ -39,18 +41,19 @@ pub(super) struct Running {
     config: Arc<Config>,
     calls: Arc<MediaCalls>,
     report: Arc<DaemonReport>,
+    snapshot: Option<Arc<SnapshotFile>>,
     servers: Vec<Server>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Running {
     /// Starts everything. On an error nothing is left running.
-    pub(super) async fn start(config: Arc<Config>, secret: [u8; 32]) -> Result<Self, StartError> {
+    pub(super) async fn start(config: Arc<Config>, key: &StoredKey) -> Result<Self, StartError> {
         let limits = Limits {
             max_sessions: config.global.max_sessions,
             token_lifetime: config.global.token_lifetime.as_secs(),
         };
-        let shared = Arc::new(Shared::new(KeyRing::new(secret, &[]), limits));
+        let shared = Arc::new(Shared::new(KeyRing::new(key.secret, &[]), limits));
         // TCP first: a second daemon by mistake then fails before it shares the first one's UDP port.
         let listeners = bind_http(&config)?;
         let media = start_media(&config, &shared)?;
@@ -67,6 +70,12 @@ impl Running {
             tracing::warn!("some upstream names could not be looked up yet");
             publish(&calls);
         }
+        let mut tasks = vec![tokio::spawn(keep_fresh(config.clone(), calls.clone()))];
+        let snapshot = key.path.as_deref().map(SnapshotFile::beside).map(Arc::new);
+        if let Some(file) = &snapshot {
+            file.revive(&calls).await;
+            tasks.push(tokio::spawn(file.clone().keep(calls.clone())));
+        }
         let counters = Arc::new(http::Counters::default());
         let site_parts = Arc::new(http::Shared {
             upstreams: calls.upstreams.clone(),
@@ -82,11 +91,14 @@ impl Running {
             http: counters,
             draining: AtomicBool::new(false),
         });
+<<<<<<< HEAD
         let checked = calls.upstreams.clone();
         let mut tasks = vec![
             tokio::spawn(keep_fresh(config.clone(), calls.clone())),
             tokio::spawn(async move { checked.check_health().await }),
         ];
+=======
+>>>>>>> main
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }
@@ -94,6 +106,7 @@ impl Running {
             config,
             calls,
             report,
+            snapshot,
             servers,
             tasks,
         })
@@ -123,6 +136,9 @@ impl Running {
             () = signals.next() => tracing::warn!("stopped at once"),
         }
         self.tasks.iter().for_each(JoinHandle::abort);
+        if let Some(file) = self.snapshot {
+            file.conclude(self.calls).await;
+        }
     }
 }
 
@@ -297,6 +313,7 @@ fn make_calls(
         upstreams,
         scopes: std::sync::Mutex::default(),
         refusals: Refusals::default(),
+        revival: Counters::default(),
     }
 }
 

@@ -258,3 +258,6 @@ fn take_candidate(rest: &mut &[u8]) -> Option<ServerCandidate> {
         addr: SocketAddr::new(ip, port),
     })
 }
+
+#[cfg(test)]
+mod tests;

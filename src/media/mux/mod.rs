@@ -13,7 +13,10 @@
 
 mod client;
 mod direct;
+mod revival;
 mod server;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::HashMap;
@@ -70,6 +73,8 @@ pub struct Mux {
     servers: HashMap<(SocketId, SocketAddr), Peer, RandomState>,
     timers: Timers,
     next_sweep: u64,
+    /// When more revived calls are to be taken, while there are more.
+    next_arrivals: Option<u64>,
 }
 
 impl Mux {
@@ -83,6 +88,7 @@ impl Mux {
             servers: HashMap::default(),
             timers: Timers::default(),
             next_sweep: 0,
+            next_arrivals: None,
         }
     }
 
@@ -90,11 +96,17 @@ impl Mux {
     #[must_use]
     pub fn next_timeout(&self) -> Option<u64> {
         let sweep = Some(self.next_sweep);
-        self.timers.next().into_iter().chain(sweep).min()
+        self.timers
+            .next()
+            .into_iter()
+            .chain(self.next_arrivals)
+            .chain(sweep)
+            .min()
     }
 
     /// Runs the timers that are due, takes up what the control plane has told, and tidies.
     pub fn handle_timeout<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
+        self.take_arrivals(now, shell);
         for call in self.shared.take_poked() {
             self.add_early_candidates(&call, now, shell);
             self.drive(&call, now, shell);

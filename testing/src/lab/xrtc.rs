@@ -108,7 +108,7 @@ fn launch(mut command: Command, arguments: &[PathBuf], directory: &Path) -> Resu
 }
 
 /// `XRTC_BIN`, or what cargo built beside the test that is running.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("XRTC_BIN") {
         return Ok(path.into());
     }
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_labs_configuration_says_what_the_lab_means() {
-        let text = routes(Path::new("/tmp"), Path::new("/tmp/state"));
+        let text = routes(Path::new("/tmp"), Path::new("/var/state"));
         let config = xrtc::config::parse(&text, Path::new("/")).expect("it is valid");
         let http = config
             .services
