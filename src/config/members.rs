@@ -110,9 +110,10 @@ pub(super) fn health(service: Section<'_>, sink: &mut Sink) -> Option<HealthChec
     let mut wait = |key, default| {
         section
             .value(key, sink, |node| duration(node, LEAST))
-            .unwrap_or(Duration::from_secs(default))
+            .unwrap_or(default)
     };
-    let (interval, timeout) = (wait("interval", 5), wait("timeout", 2));
+    let interval = wait("interval", Duration::from_secs(5));
+    let timeout = wait("timeout", Duration::from_secs(2));
     Some(HealthCheck {
         path: section
             .value("path", sink, path)

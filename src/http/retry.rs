@@ -157,7 +157,7 @@ impl HttpBody for Lent {
             Some(body) => body.size_hint(),
             None => self
                 .slot
-                .peek(|body| body.as_ref().map_or(SizeHint::with_exact(0), HttpBody::size_hint)),
+                .peek(|body| body.as_ref().map(HttpBody::size_hint).unwrap_or_default()),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -115,7 +114,7 @@ impl Setup {
         });
         let counters = Arc::new(Counters::default());
         let shared = Arc::new(Shared {
-            upstreams,
+            upstreams: upstreams.clone(),
             calls: calls.clone(),
             memory: Arc::new(TokenMemory::default()),
             affinity: Arc::default(),
@@ -139,6 +138,7 @@ impl Setup {
         Front {
             addr: server.addrs()[0],
             server,
+            upstreams,
             calls,
             counters,
         }
@@ -173,6 +173,7 @@ pub(crate) fn route(tag: &str, upstream: usize, prefix: &str, rewrite: Option<&s
 pub(crate) struct Front {
     pub(crate) addr: SocketAddr,
     pub(crate) server: Server,
+    pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) calls: Arc<MockCalls>,
     pub(crate) counters: Arc<Counters>,
 }
