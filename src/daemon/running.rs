@@ -91,14 +91,8 @@ impl Running {
             http: counters,
             draining: AtomicBool::new(false),
         });
-<<<<<<< HEAD
         let checked = calls.upstreams.clone();
-        let mut tasks = vec![
-            tokio::spawn(keep_fresh(config.clone(), calls.clone())),
-            tokio::spawn(async move { checked.check_health().await }),
-        ];
-=======
->>>>>>> main
+        tasks.push(tokio::spawn(async move { checked.check_health().await }));
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }
