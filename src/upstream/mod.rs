@@ -27,6 +27,7 @@ use crate::config::{Scheme, UpstreamGroup};
 pub use client::{Body, BoxError, Client};
 pub use error::UpstreamError;
 pub use group::{Group, Purpose, Wish};
+pub(crate) use guarded::Guarded;
 pub use names::{FRESH_FOR, Names};
 pub use peer::{Lease, Peer, ServerId};
 
