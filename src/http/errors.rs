@@ -24,6 +24,9 @@ pub(super) enum Error {
     /// Files are only read; nothing is tunnelled.
     #[error("this method is not allowed here")]
     MethodNotAllowed,
+    /// Extended CONNECT to something other than a WebSocket (RFC 9220 section 3 asks for 501).
+    #[error("this protocol is not spoken here")]
+    UnknownProtocol,
     /// A WebSocket version other than 13.
     #[error("only version 13 of the WebSocket protocol is spoken here")]
     WebSocketVersion,
@@ -50,6 +53,7 @@ impl Error {
             Self::BadRequest(_) | Self::UploadBroken => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::UploadStalled => StatusCode::REQUEST_TIMEOUT,
             Self::Upstream(error) => upstream_status(error),
@@ -97,6 +101,7 @@ impl Error {
             Self::BadRequest(_)
             | Self::NotFound
             | Self::MethodNotAllowed
+            | Self::UnknownProtocol
             | Self::WebSocketVersion
             | Self::UploadStalled
             | Self::UploadBroken => {}
@@ -114,7 +119,7 @@ fn upstream_status(error: &UpstreamError) -> StatusCode {
     }
 }
 
-fn text(status: StatusCode, reason: &str) -> Response<Body> {
+pub(super) fn text(status: StatusCode, reason: &str) -> Response<Body> {
     let body = Full::new(Bytes::from(format!("{reason}\n")));
     let mut response = Response::new(body.map_err(Into::into).boxed_unsync());
     *response.status_mut() = status;

@@ -19,6 +19,7 @@ use super::files::Files;
 use super::headers::{self, REQUEST_ID};
 use super::memory::TokenMemory;
 use super::ports::{Calls, ConnInfo};
+use super::redirect::Redirect;
 use super::router::Router;
 use super::server::Limits;
 use super::target::Target;
@@ -70,6 +71,7 @@ pub(super) struct Visitor {
     pub(super) conn: ConnInfo,
     pub(super) admission: Admission,
     pub(super) limits: Limits,
+    pub(super) redirect: Redirect,
 }
 
 /// One request on its way to the upstream of a route.
@@ -111,8 +113,12 @@ impl Site {
         mut request: Request<Incoming>,
         id: &HeaderValue,
     ) -> Result<Response<Body>, Error> {
-        let upgrade = hyper_tungstenite::is_upgrade_request(&request);
+        let upgrade = websocket::is_handshake(&request);
         let target = Target::of(&request, upgrade)?;
+        if visitor.redirect.applies(&visitor.conn, &request) {
+            self.shared.counters.redirected.add();
+            return visitor.redirect.response(&target.authority, request.uri());
+        }
         let Some(found) = self.router.route(&target.key()) else {
             let files = self.files.as_ref().ok_or(Error::NotFound)?;
             return files.serve(request).await;

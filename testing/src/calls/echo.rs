@@ -38,7 +38,8 @@ pub enum Ports {
 /// A running server; it ends when dropped.
 #[derive(Debug)]
 pub struct EchoServer {
-    /// Its HTTP address. `POST /call/NAME` makes a call; `?candidates=IP:PORT,...` puts these in place of its own.
+    /// Its HTTP address. `POST /call/NAME` makes a call; `?candidates=IP:PORT,...` puts these
+    /// in place of its own, and nobody takes the call.
     pub http: SocketAddr,
     inner: Arc<Inner>,
     /// Held for its `Drop`, which aborts the tasks.
@@ -83,7 +84,7 @@ impl EchoServer {
         self.inner.strays.load(Ordering::Relaxed)
     }
 
-    /// The offer of a call, as it came in.
+    /// The offer of a call, as it came in. Its candidate is xrtc's server leg.
     #[must_use]
     pub fn offer(&self, name: &str) -> Option<String> {
         lock(&self.inner.offers).get(name).cloned()
@@ -119,11 +120,15 @@ impl Inner {
             .sdp_api()
             .accept_offer(parsed)
             .map_err(|error| refused(&error))?;
+        let answer = answer.to_sdp_string();
+        if let Some(candidates) = query.strip_prefix("candidates=") {
+            return Ok(with_candidates(&answer, candidates));
+        }
         calls
             .send(Call::new(name.to_owned(), rtc))
             .await
             .map_err(|error| refused(&error))?;
-        Ok(with_candidates(&answer.to_sdp_string(), query))
+        Ok(answer)
     }
 }
 
@@ -131,11 +136,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The answer with the candidates of the query, if it names any.
-fn with_candidates(answer: &str, query: &str) -> String {
-    let Some(candidates) = query.strip_prefix("candidates=") else {
-        return answer.to_owned();
-    };
+/// The answer with other candidates.
+fn with_candidates(answer: &str, candidates: &str) -> String {
     let lines = answer.lines().filter(|line| !line.starts_with("a=candidate:"));
     let own = candidates
         .split(',')

@@ -38,7 +38,8 @@ impl WorkDir {
         }
     }
 
-    fn new() -> Result<Self> {
+    /// A new one, for tests that do not need [`WorkDir::scope`].
+    pub fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let serial = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{serial}", process::id());
