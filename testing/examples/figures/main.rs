@@ -17,7 +17,7 @@ fn main() -> Result<()> {
         return forwarder::run(server);
     }
     memory::size()?;
-    memory::idle();
+    memory::idle()?;
     memory::sessions();
     throughput::measure();
     Ok(())

@@ -30,25 +30,23 @@ pub(crate) fn size() -> Result<()> {
 }
 
 /// Of a daemon that has nothing to do: without a configuration, and with that of the documentation (a Janus).
-pub(crate) fn idle() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/routes.yml");
+pub(crate) fn idle() -> Result<()> {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/routes.yml");
     let none: [PathBuf; 0] = [];
     for (what, arguments, ready) in [
         ("embedded default", &none[..], "the demo is at"),
         (
-            "examples/routes.yml",
+            "deploy/routes.yml",
             &["-c".into(), example][..],
             "HTTP and WebSocket",
         ),
     ] {
-        WorkDir::scope(|work| {
-            let (all, own) = idle_of(arguments, ready, work)?;
-            report(format_args!(
-                "idle, {what}: {all} KiB resident, {own} KiB of it its own"
-            ));
-            Ok(())
-        });
+        let (all, own) = idle_of(arguments, ready, &WorkDir::new()?)?;
+        report(format_args!(
+            "idle, {what}: {all} KiB resident, {own} KiB of it its own"
+        ));
     }
+    Ok(())
 }
 
 /// In a network of its own, so that the configuration's ports are free.
