@@ -38,7 +38,7 @@ pub(crate) fn idle() -> Result<()> {
         (
             "deploy/routes.yml",
             &["-c".into(), example][..],
-            "HTTP and WebSocket",
+            "TCP service=",
         ),
     ] {
         let (all, own) = idle_of(arguments, ready, &WorkDir::new()?)?;
