@@ -145,6 +145,16 @@ impl End {
         Ok(end)
     }
 
+    /// Waits until nothing more is under way.
+    fn wait_for_silence(&self) {
+        let mut received = None;
+        while received.replace(self.received.load(Ordering::Relaxed))
+            != Some(self.received.load(Ordering::Relaxed))
+        {
+            thread::sleep(SILENCE);
+        }
+    }
+
     fn answer_checks_with(&self, key: IntegrityKey) {
         *locked(&self.seen.key) = Some(key);
     }
@@ -210,6 +220,7 @@ impl Path {
         };
         let (cpu, before) = (process::cpu(self.pid)?, to.received.load(Ordering::Relaxed));
         let lost = blast(from, to, via)?;
+        to.wait_for_silence();
         let packets = to.received.load(Ordering::Relaxed) - before;
         let busy = process::cpu(self.pid)? - cpu;
         let rate = packets as f64 / busy;
