@@ -21,6 +21,7 @@ pub(super) async fn serve_http1<IO>(site: Arc<Site>, io: IO, visitor: Visitor)
 where
     IO: AsyncReadWrite + 'static,
 {
+    let shared = site.shared.clone();
     let mut admission = visitor.admission.clone();
     let header_timeout = visitor.limits.header_timeout;
     let service = service_fn(move |request| {
@@ -45,6 +46,9 @@ where
         }
     };
     if let Err(error) = served {
+        if error.is_parse() || error.is_incomplete_message() {
+            shared.counters.connections_unreadable.add();
+        }
         tracing::trace!(%error, "client connection ended early");
     }
 }

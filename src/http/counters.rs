@@ -41,6 +41,8 @@ counters! {
     connections_refused,
     /// Times that accepting failed (for want of file descriptors, mostly).
     accept_errors,
+    /// Connections that ended over bytes that are no request, or not a whole one.
+    connections_unreadable,
     /// Connections over HTTP/2.
     http2_connections,
     /// Connections over TLS, whatever is spoken inside.

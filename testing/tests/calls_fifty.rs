@@ -3,10 +3,10 @@
 //! In both modes, in front of a server with a port for each call, and of one with a single port for all, which takes
 //! xrtc a server-leg socket for each call.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
-use xrtc_testing::calls::{Caller, Daemon, EchoServer, Metrics, Ports, Route, Setup};
+use xrtc_testing::calls::{self, Caller, Daemon, EchoServer, Metrics, Ports, Route, Setup};
 use xrtc_testing::lab::{Result, WorkDir, report};
 
 const CALLS: u64 = 50;
@@ -16,13 +16,16 @@ const MESSAGES: u64 = 50;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The cases would only slow each other down.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-async fn fifty_calls(route: Route, ports: Ports) -> Result<()> {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let work = WorkDir::new()?;
+fn fifty_calls(route: Route, ports: Ports) {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    calls::scope(async |work| call_fifty_times(route, ports, work).await);
+}
+
+async fn call_fifty_times(route: Route, ports: Ports, work: &WorkDir) -> Result<()> {
     let server = EchoServer::start(ports).await?;
-    let daemon = Daemon::start("xrtc", &Setup::new(server.http, &work), &work)?;
+    let daemon = Daemon::start("xrtc", &Setup::new(server.http, work), work)?;
 
     let names: Vec<String> = (0..CALLS).map(|number| format!("call-{number}")).collect();
     let starting: Vec<_> = names
@@ -82,22 +85,22 @@ async fn fifty_calls(route: Route, ports: Ports) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hijacked_to_a_port_for_each_call() -> Result<()> {
-    fifty_calls(Route::Hijack, Ports::PerCall).await
+#[test]
+fn hijacked_to_a_port_for_each_call() {
+    fifty_calls(Route::Hijack, Ports::PerCall);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hijacked_to_one_port_for_all_calls() -> Result<()> {
-    fifty_calls(Route::Hijack, Ports::Shared).await
+#[test]
+fn hijacked_to_one_port_for_all_calls() {
+    fifty_calls(Route::Hijack, Ports::Shared);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn direct_to_a_port_for_each_call() -> Result<()> {
-    fifty_calls(Route::Direct, Ports::PerCall).await
+#[test]
+fn direct_to_a_port_for_each_call() {
+    fifty_calls(Route::Direct, Ports::PerCall);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn direct_to_one_port_for_all_calls() -> Result<()> {
-    fifty_calls(Route::Direct, Ports::Shared).await
+#[test]
+fn direct_to_one_port_for_all_calls() {
+    fifty_calls(Route::Direct, Ports::Shared);
 }

@@ -143,6 +143,18 @@ impl Caller {
     }
 }
 
+/// Has the server behind `front` answer an offer, and calls nobody. `path` is a [`Route`]'s, then the call's name.
+/// Gives what the checks of such a client are signed with.
+pub async fn signal(front: SocketAddr, path: &str) -> Result<Credentials> {
+    let (_, offer, _) = offer(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)))?;
+    let reply = post(front, path, &offer).await?;
+    if reply.status != 201 {
+        return Err(Error::new(format!("{path}: {} {}", reply.status, reply.body)));
+    }
+    Credentials::of(&reply.body, stun::attribute(&offer, "ice-ufrag")?)
+}
+
+/// An offer of a data channel, from an address of the caller's.
 fn offer(local: SocketAddr) -> Result<(Rtc, String, SdpPendingOffer)> {
     let mut rtc = Rtc::builder().build(Instant::now());
     let candidate = Candidate::host(local, Protocol::Udp).map_err(|error| Error::new(error.to_string()))?;

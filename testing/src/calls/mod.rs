@@ -11,16 +11,35 @@
 mod caller;
 mod daemon;
 mod echo;
+mod gso;
 mod http;
 mod hub;
 mod metrics;
 pub mod stun;
 
-pub use caller::{Caller, Progress};
+use tokio::runtime::Builder;
+
+use crate::lab::{Result, WorkDir};
+
+pub use crate::lab::binary as xrtc_binary;
+
+pub use caller::{Caller, Progress, signal};
 pub use daemon::{Daemon, Setup};
-pub use echo::{EchoServer, Ports};
+pub use echo::{EchoServer, Ports, Signalled};
+pub use gso::send_train;
 pub use http::{Reply, get, post};
 pub use metrics::Metrics;
+
+/// Runs `test` with a scratch directory, on two threads.
+pub fn scope(test: impl AsyncFn(&WorkDir) -> Result<()>) {
+    WorkDir::scope(|work| {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        runtime.block_on(test(work))
+    });
+}
 
 /// The two routes that a [`Daemon`] has to its server, by the first segment of their paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
