@@ -257,6 +257,7 @@ services:
     health: {path: /up?x, interval: 1s, timeout: 2s, expect: 200}
     slow_start: 5s
     cookie: false
+    tls: {ca: CRT, server_name: janus.internal, insecure: false}
     media: {allow: [10.0.0.0/8], max_sessions: 10}
   t:
     proto: tcp
@@ -295,6 +296,7 @@ fn every_key_is_taken_and_documented() {
         keys::SERVICE,
         keys::SERVER,
         keys::HEALTH,
+        keys::UPSTREAM_TLS,
         keys::MEDIA,
         keys::NET,
         keys::CERTIFICATE,
