@@ -13,6 +13,7 @@ mod door;
 mod errors;
 mod keys;
 mod listeners;
+mod members;
 mod nearest;
 mod not_yet;
 mod reader;

@@ -81,6 +81,7 @@ impl Running {
             upstreams: calls.upstreams.clone(),
             calls: calls.clone(),
             memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
+            affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::new(AtomicU64::new(0)),
         });
@@ -90,6 +91,8 @@ impl Running {
             http: counters,
             draining: AtomicBool::new(false),
         });
+        let checked = calls.upstreams.clone();
+        tasks.push(tokio::spawn(async move { checked.check_health().await }));
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }

@@ -75,6 +75,7 @@ impl Error {
         // A request whose body failed is the client's failure, though the upstream's connection reports it.
         let error = match self {
             Self::Upstream(error) if error.cause::<UploadStalled>().is_some() => Self::UploadStalled,
+            Self::Upstream(UpstreamError::Upload(_)) => Self::UploadBroken,
             other => other,
         };
         error.count(counters);
@@ -91,6 +92,7 @@ impl Error {
     fn count(&self, counters: &Counters) {
         match self {
             Self::Upstream(UpstreamError::NoServer) => counters.upstream_no_server.add(),
+            Self::Upstream(UpstreamError::Down) => counters.upstream_down.add(),
             Self::Upstream(UpstreamError::Busy) => counters.upstream_busy.add(),
             Self::Upstream(UpstreamError::Dial(_)) => counters.upstream_dial.add(),
             Self::Upstream(UpstreamError::DialTimeout) => counters.upstream_dial_timeout.add(),
@@ -99,6 +101,7 @@ impl Error {
             }
             Self::Upstream(UpstreamError::Broken(_)) | Self::BadResponse(_) => counters.upstream_broken.add(),
             Self::BadRequest(_)
+            | Self::Upstream(UpstreamError::Upload(_))
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::UnknownProtocol
@@ -114,7 +117,8 @@ fn upstream_status(error: &UpstreamError) -> StatusCode {
         UpstreamError::NoServer | UpstreamError::Dial(_) | UpstreamError::Broken(_) => {
             StatusCode::BAD_GATEWAY
         }
-        UpstreamError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        UpstreamError::Busy | UpstreamError::Down => StatusCode::SERVICE_UNAVAILABLE,
+        UpstreamError::Upload(_) => StatusCode::BAD_REQUEST,
         UpstreamError::DialTimeout | UpstreamError::HeaderTimeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }

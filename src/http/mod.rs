@@ -9,6 +9,7 @@
 //! A [`Front`] is one service at work, a [`Site`] its `http:` section. The media plane is reached through [`Calls`] only. This is no cache and no general web
 //! server: static files are there for demo pages.
 
+mod affinity;
 mod certificates;
 mod connection;
 mod content;
@@ -17,8 +18,10 @@ mod counters;
 mod drain;
 mod encoding;
 mod errors;
+mod explain;
 mod files;
 mod front;
+mod generations;
 mod h2;
 mod headers;
 mod listen;
@@ -28,7 +31,9 @@ mod ports;
 mod proxy;
 mod proxy_protocol;
 mod redirect;
+mod references;
 mod relay;
+mod retry;
 mod router;
 mod server;
 mod site;
@@ -38,8 +43,10 @@ mod tls;
 mod upload;
 mod websocket;
 
+pub use affinity::Affinity;
 pub use counters::Counters;
 pub use drain::{Admission, Phase};
+pub use explain::{Asked, AskedError, Explanation};
 pub use front::Front;
 pub use listen::bind;
 pub use memory::TokenMemory;

@@ -3,12 +3,15 @@
 //!
 //! No extension is negotiated on either side, so that messages can be read.
 
+use std::sync::Arc;
+
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, SET_COOKIE,
+    UPGRADE,
 };
 use hyper::upgrade::{self, OnUpgrade};
 use hyper::{Method, Request, Response, StatusCode};
@@ -18,11 +21,13 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::upstream::{Body, Purpose};
+use crate::upstream::{Body, Lease, Purpose};
 
+use super::affinity::Choice;
 use super::context::Signalling;
 use super::drain::Admission;
 use super::errors::Error;
+use super::retry::{self, Attempts};
 use super::site::Exchange;
 use super::target::list;
 use super::{headers, proxy, relay};
@@ -61,24 +66,40 @@ pub(super) async fn serve(
     }
     let mut accepted = acceptance(&request)?;
     let client = upgrade::on(&mut request);
+    // Upstreams, and the rules for repeating requests, know HTTP/1.1's handshake only.
+    *request.method_mut() = Method::GET;
 
-    let site = exchange.site;
-    let group = site.shared.upstreams.group(exchange.route.upstream);
-    let server = group.pick(Purpose::WebSocket)?;
-    let signalling = exchange.signalling(server, site.shared.next_connection()).await;
     let key = generate_key();
-    let mut response = site
-        .client
-        .send(server, handshake(exchange, &request, &key))
-        .await?;
+    let opened = open(exchange, &request, &key).await?;
+    let Opened {
+        choice,
+        signalling,
+        mut response,
+    } = opened;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return proxy::to_client(&signalling, request.method(), response).await;
+        if accepted.status() == StatusCode::OK && response.status().is_success() {
+            return Err(Error::BadResponse(
+                "it answered a WebSocket handshake as a request",
+            ));
+        }
+        return proxy::to_client(
+            exchange,
+            &signalling,
+            request.method(),
+            request.headers(),
+            choice,
+            response,
+        )
+        .await;
     }
     check(response.headers(), &key, exchange.target.protos())?;
     let server = upgrade::on(&mut response);
     copy_headers(response.headers(), accepted.headers_mut());
+    if let Some(cookie) = choice.cookie {
+        accepted.headers_mut().append(SET_COOKIE, cookie);
+    }
     let admission = exchange.visitor.admission.clone();
-    tokio::spawn(run(client, server, signalling, admission));
+    tokio::spawn(run(client, server, signalling, choice.lease, admission));
     Ok(accepted)
 }
 
@@ -108,6 +129,38 @@ fn empty() -> Body {
     http_body_util::Empty::new().map_err(Into::into).boxed_unsync()
 }
 
+/// An upstream's answer to a handshake.
+struct Opened {
+    choice: Choice,
+    signalling: Signalling,
+    response: Response<Body>,
+}
+
+/// Asks a server, and the next if that one cannot be reached.
+async fn open(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -> Result<Opened, Error> {
+    let site = exchange.site;
+    let connection = site.shared.next_connection();
+    let mut attempts = Attempts::default();
+    loop {
+        let choice = attempts.choose(exchange, Purpose::WebSocket, request.headers())?;
+        let signalling = exchange.signalling(choice.lease.server(), connection).await;
+        let ours = handshake(exchange, request, key);
+        match site.client.send(&choice.lease, ours).await {
+            Ok(response) => {
+                return Ok(Opened {
+                    choice,
+                    signalling,
+                    response,
+                });
+            }
+            Err(error) => {
+                let may_repeat = retry::is_harmless(request.method(), &error);
+                attempts.failed(exchange, &choice, error, may_repeat)?;
+            }
+        }
+    }
+}
+
 fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
@@ -122,12 +175,7 @@ fn handshake(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) ->
     *ours.uri_mut() = request.uri().clone();
     let map = ours.headers_mut();
     *map = request.headers().clone();
-    headers::to_upstream(
-        map,
-        &exchange.visitor.conn,
-        &exchange.target.authority,
-        exchange.id,
-    );
+    exchange.to_upstream(map);
     map.remove(CONTENT_LENGTH);
     map.remove(SEC_WEBSOCKET_EXTENSIONS);
     map.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -166,8 +214,14 @@ fn copy_headers(theirs: &HeaderMap, ours: &mut HeaderMap) {
 }
 
 /// Waits for both connections to be upgraded and relays between them. If the client is gone by then, so is the
-/// upstream's connection.
-async fn run(client: OnUpgrade, server: OnUpgrade, signalling: Signalling, admission: Admission) {
+/// upstream's connection. The server counts as busy with it all the while.
+async fn run(
+    client: OnUpgrade,
+    server: OnUpgrade,
+    signalling: Signalling,
+    _lease: Arc<Lease>,
+    admission: Admission,
+) {
     let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
         return;
     };

@@ -1,7 +1,9 @@
 //! A service under test: a route for every path to the echoing upstream, and a taker of ICE-TCP that echoes.
 
+use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 use xrtc::config::{
-    Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, TlsFiles, UpstreamGroup,
+    Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, TlsFiles, UpstreamGroup,
 };
 use xrtc::http::{
     AsyncReadWrite, Calls, ConnInfo, Counters, Front, IceTcp, Limits, Served, Server, Shared, Site, Tls,
@@ -110,10 +112,18 @@ pub(crate) struct Door {
 }
 
 impl Setup {
+    fn networks<T: FromStr<Err: Debug>>(&self) -> Vec<T> {
+        self.trusted_proxies
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect()
+    }
+
     pub(crate) async fn start(self) -> Door {
         let groups = [group(origin::start().await)];
         let http = Http {
             routes: vec![everything()],
+            trusted_proxies: self.networks(),
             ..Http::default()
         };
         let counters = Arc::new(Counters::default());
@@ -121,6 +131,7 @@ impl Setup {
             upstreams: Arc::new(Upstreams::new(&groups).unwrap()),
             calls: Arc::new(NoCalls(Arc::new(KeyRing::new([7; 32], &[])))),
             memory: Arc::new(TokenMemory::default()),
+            affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::default(),
         });
@@ -134,11 +145,7 @@ impl Setup {
             ice_tcp: self.ice.then(|| ice.clone() as Arc<dyn IceTcp>),
             tls,
             redirect_https: self.redirect_https,
-            trusted_proxies: self
-                .trusted_proxies
-                .iter()
-                .map(|text| text.parse().unwrap())
-                .collect(),
+            trusted_proxies: self.networks(),
             counters: counters.clone(),
         });
         let loopback = ListenAddr {
@@ -177,18 +184,8 @@ impl Door {
 }
 
 fn group(addr: SocketAddr) -> UpstreamGroup {
-    let server = |scheme| UpstreamServer {
-        scheme,
-        host: addr.ip().to_string(),
-        port: addr.port(),
-    };
-    UpstreamGroup {
-        name: "echo".into(),
-        mode: Balance::RoundRobin,
-        servers: vec![server(Scheme::Http), server(Scheme::Ws)],
-        media_allow: Vec::new(),
-        max_sessions: None,
-    }
+    let server = |scheme| UpstreamServer::new(scheme, addr.ip().to_string(), addr.port());
+    UpstreamGroup::new("echo", vec![server(Scheme::Http), server(Scheme::Ws)])
 }
 
 fn everything() -> Route {

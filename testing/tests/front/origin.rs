@@ -17,7 +17,8 @@ use tokio::net::TcpListener;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Serves on a port of its own for the rest of the test. `/held` is answered never.
+/// Serves on a port of its own for the rest of the test. `/held` is answered never, `/plain` never as a
+/// WebSocket.
 pub(crate) async fn start() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -33,7 +34,7 @@ pub(crate) async fn start() -> SocketAddr {
 }
 
 async fn answer(mut request: Request<Incoming>) -> Response<Body> {
-    if hyper_tungstenite::is_upgrade_request(&request) {
+    if hyper_tungstenite::is_upgrade_request(&request) && request.uri().path() != "/plain" {
         let (response, websocket) = hyper_tungstenite::upgrade(&mut request, None).unwrap();
         tokio::spawn(echo(websocket));
         return response.map(BodyExt::boxed_unsync);
