@@ -210,7 +210,8 @@ fn start_tcp(
             let server = Server::start(listeners, &front, HttpLimits::default())
                 .map_err(|source| listen_error(service, source))?;
             for addr in server.addrs() {
-                tracing::info!(service = service.name, %addr, http = service.http.is_some(), tls = !service.certificates.is_empty(), "TCP");
+                let serves = if service.http.is_some() { "HTTP and WebSocket" } else { "ICE over TCP" };
+                tracing::info!(service = service.name, %addr, tls = !service.certificates.is_empty(), "{serves}");
             }
             Ok(server)
         })
