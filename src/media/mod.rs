@@ -19,6 +19,7 @@ mod route;
 mod shard;
 pub mod shared;
 mod socket;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -27,3 +28,4 @@ pub use handle::{Media, MediaConfig};
 pub use pool::Pool;
 pub use shard::{Multiplexer, ShardSeat};
 pub use socket::UdpListen;
+pub use tcp::{StreamEvent, Streams};

@@ -6,7 +6,9 @@ use xrtc::ice::{Counter, DropReason};
 use xrtc::media::direct::DirectCall;
 use xrtc::wire::stun::{Message, Role};
 use xrtc_testing::sim::browser::Habit;
-use xrtc_testing::sim::call::{DIRECT_ROUTE, Placed, Plan, ROUTE, candidate, client_addr, server_addr, setup};
+use xrtc_testing::sim::call::{
+    DIRECT_ROUTE, Placed, Plan, ROUTE, candidate, client_addr, server_addr, setup,
+};
 use xrtc_testing::sim::check::{Check, Login, transaction};
 use xrtc_testing::sim::is_peer::{IsPeer, IsSetup};
 use xrtc_testing::sim::net::{Link, Packet};
@@ -34,7 +36,12 @@ fn refused(world: &mut World, src: SocketAddr, bytes: Vec<u8>, reason: DropReaso
         bytes,
     };
     assert_eq!(world.hand_to_proxy(&packet), [], "{reason:?}");
-    assert_eq!(world.proxy.drops(reason), before.0 + 1, "{reason:?} {:?}", world.proxy.all_drops());
+    assert_eq!(
+        world.proxy.drops(reason),
+        before.0 + 1,
+        "{reason:?} {:?}",
+        world.proxy.all_drops()
+    );
     assert_eq!(world.proxy.shared.open_sessions(), before.1);
 }
 
@@ -53,7 +60,10 @@ fn a_call_connects_whoever_offers() {
                 world.run(2_000);
                 assert!(world.flows(&call, 1_000), "{kind:?}");
                 let mapped = world.browser(call.client).mapped.clone();
-                assert!(mapped.iter().all(|addr| addr.ip() == SERVER_LEG_IP), "the server's view of the client");
+                assert!(
+                    mapped.iter().all(|addr| addr.ip() == SERVER_LEG_IP),
+                    "the server's view of the client"
+                );
                 assert_eq!(world.browser(call.client).conflicts, 0);
                 assert_eq!(world.proxy.count(Counter::SessionsConnected), 1);
                 assert_eq!(world.proxy.all_drops(), []);
@@ -98,7 +108,11 @@ fn independent_agents_at_both_ends_connect_through_it() {
             world.run(60_000);
             for end in [client, server] {
                 assert!(world.is_peer(end).is_connected());
-                assert!(world.is_peer(end).stream.received > 450, "{}", world.is_peer(end).stream.received);
+                assert!(
+                    world.is_peer(end).stream.received > 450,
+                    "{}",
+                    world.is_peer(end).stream.received
+                );
                 assert_eq!(world.is_peer(end).stream.foreign, 0);
             }
         }
@@ -145,7 +159,10 @@ fn the_servers_checks_arrive_and_their_answers_go_back_the_same_way() {
                 let mut answers = tap.iter().filter(|(_, packet)| {
                     stun(packet, false) == Some(id) && packet.src.ip() == SERVER_LEG_IP
                 });
-                assert!(answers.all(|(_, packet)| packet.dst == addr), "an answer went another way");
+                assert!(
+                    answers.all(|(_, packet)| packet.dst == addr),
+                    "an answer went another way"
+                );
             }
         }
     });
@@ -176,19 +193,26 @@ fn who_does_not_know_the_servers_password_is_not_admitted() {
         world.run(2_000);
         let stranger = "203.0.113.66:666".parse().unwrap();
         let own = world.browser(call.client).local.ufrag.clone();
-        let mut check = |to: &Login| Check {
-            id: transaction(&mut world.rng),
-            to,
-            from: &own,
-            role: Role::Controlling(1),
-            priority: 1,
-            nominate: true,
-        }
-        .packet();
+        let mut check = |to: &Login| {
+            Check {
+                id: transaction(&mut world.rng),
+                to,
+                from: &own,
+                role: Role::Controlling(1),
+                priority: 1,
+                nominate: true,
+            }
+            .packet()
+        };
         let wrong = check(&Login::new(&call.remote.ufrag, "wrong-password-wrong-pass"));
         let good = check(&call.remote);
         refused(&mut world, stranger, wrong, DropReason::TokenForged);
-        refused(&mut world, stranger, stream::packet(1, 1), DropReason::UnknownTuple);
+        refused(
+            &mut world,
+            stranger,
+            stream::packet(1, 1),
+            DropReason::UnknownTuple,
+        );
         let capture = Packet {
             src: client_addr(1, 0),
             dst: LISTENER,
@@ -287,7 +311,11 @@ fn the_routes_limit_counts_tuples() {
 fn a_direct_call_of_a_hijack_route_or_to_a_forbidden_address_is_not_admitted() {
     for (route, addr, reason) in [
         (ROUTE, server_addr(1), DropReason::TokenRoute),
-        (DIRECT_ROUTE, "127.0.0.1:22".parse().unwrap(), DropReason::ServerNotAllowed),
+        (
+            DIRECT_ROUTE,
+            "127.0.0.1:22".parse().unwrap(),
+            DropReason::ServerNotAllowed,
+        ),
     ] {
         let mut world = World::new(1, setup());
         let login = Login::random(&mut world.rng);

@@ -63,19 +63,33 @@ impl Scene {
         let drops = self.world.proxy.all_drops().iter().map(|(_, n)| n).sum::<u64>();
         let before = self.world.proxy.drops(reason);
         assert_eq!(self.attack(from, bytes), [], "{reason:?}");
-        assert_eq!(self.world.proxy.drops(reason), before + 1, "{reason:?}: {:?}", self.world.proxy.all_drops());
-        assert_eq!(self.world.proxy.all_drops().iter().map(|(_, n)| n).sum::<u64>(), drops + 1);
+        assert_eq!(
+            self.world.proxy.drops(reason),
+            before + 1,
+            "{reason:?}: {:?}",
+            self.world.proxy.all_drops()
+        );
+        assert_eq!(
+            self.world.proxy.all_drops().iter().map(|(_, n)| n).sum::<u64>(),
+            drops + 1
+        );
     }
 
     /// The call in progress has not noticed anything, and there is no other.
     fn call_is_untouched(&mut self) {
-        let (calls, moves) = (self.world.proxy.shared.open_sessions(), self.world.proxy.count(Counter::DownlinkMoved));
+        let (calls, moves) = (
+            self.world.proxy.shared.open_sessions(),
+            self.world.proxy.count(Counter::DownlinkMoved),
+        );
         assert_eq!((calls, moves), (1, 0));
         assert_eq!(self.world.proxy.count(Counter::SessionsOpened), 1);
         let before = self.world.received(&self.call.clone());
         self.world.run(10_000);
         let after = self.world.received(&self.call.clone());
-        assert!(after.0 >= before.0 + 95 && after.1 >= before.1 + 95, "{before:?} {after:?}");
+        assert!(
+            after.0 >= before.0 + 95 && after.1 >= before.1 + 95,
+            "{before:?} {after:?}"
+        );
     }
 
     fn minted(&self, change: impl FnOnce(&mut Plan)) -> Login {
@@ -122,7 +136,11 @@ fn no_bit_of_a_check_can_be_changed() {
     let dropped: u64 = scene.world.proxy.all_drops().iter().map(|(_, n)| n).sum();
     assert_eq!(dropped, bits.count() as u64);
     scene.call_is_untouched();
-    assert_eq!(scene.attack(client_addr(1, 0), good).len(), 1, "the check itself is good");
+    assert_eq!(
+        scene.attack(client_addr(1, 0), good).len(),
+        1,
+        "the check itself is good"
+    );
 }
 
 #[test]
@@ -211,7 +229,14 @@ fn a_token_whose_servers_the_route_may_not_reach_is_refused() {
     narrow.allow.own = vec![own];
     let policies = [(ROUTE, Arc::new(narrow))].into_iter().collect();
     scene.world.proxy.shared.policies.store(Arc::new(policies));
-    for evil in ["127.0.0.1:80", "169.254.169.254:80", "192.168.1.1:22", "224.0.0.1:5", "10.0.0.1:8443", "10.0.0.2:0"] {
+    for evil in [
+        "127.0.0.1:80",
+        "169.254.169.254:80",
+        "192.168.1.1:22",
+        "224.0.0.1:5",
+        "10.0.0.1:8443",
+        "10.0.0.2:0",
+    ] {
         let login = scene.minted(|plan| plan.candidates = vec![evil.parse().unwrap()]);
         let bytes = scene.check(&login, "abcd");
         scene.is_refused(stranger(), bytes, DropReason::ServerNotAllowed);
@@ -229,7 +254,11 @@ fn a_captured_check_cannot_be_replayed_from_elsewhere() {
         scene.is_refused(stranger(), check.clone(), DropReason::StunReplayed);
         scene.world.run(20_000);
         scene.is_refused(stranger(), check.clone(), DropReason::StunReplayed);
-        assert_eq!(scene.attack(client_addr(1, 0), check).len(), 1, "a duplicate from the same tuple is answered again");
+        assert_eq!(
+            scene.attack(client_addr(1, 0), check).len(),
+            1,
+            "a duplicate from the same tuple is answered again"
+        );
         // What the stranger sends goes nowhere, and nothing goes to it.
         scene.is_refused(stranger(), stream::packet(1, 1), DropReason::UnknownTuple);
         scene.world.net.tap = Some(Vec::new());
@@ -271,7 +300,11 @@ fn random_bytes_and_mangled_checks_change_nothing() {
                     bytes[at] = rng.bits() as u8;
                 }
             }
-            let from = if rng.chance(50) { stranger() } else { client_addr(1, 0) };
+            let from = if rng.chance(50) {
+                stranger()
+            } else {
+                client_addr(1, 0)
+            };
             let is_data = matches!(bytes.first(), Some(20..=63 | 128..=191));
             // What follows MESSAGE-INTEGRITY is no part of the message.
             let is_good = bytes.get(..good.len() - 8) == Some(&good[..good.len() - 8]);
@@ -298,7 +331,12 @@ fn hostile_packets_to_the_server_leg_change_nothing() {
                 bytes,
             });
             assert_eq!(sent, [], "{reason:?}");
-            assert_eq!(scene.world.proxy.drops(reason), before + 1, "{:?}", scene.world.proxy.all_drops());
+            assert_eq!(
+                scene.world.proxy.drops(reason),
+                before + 1,
+                "{:?}",
+                scene.world.proxy.all_drops()
+            );
         };
         let of_server = scene.plan.server.ufrag.clone();
         for src in [server_addr(1), server_addr(66), stranger()] {
@@ -313,7 +351,12 @@ fn hostile_packets_to_the_server_leg_change_nothing() {
         // The right credentials from outside the allow-list: the server's own SDP named no such network.
         let bytes = scene.check(&call.facing, &of_server);
         attack(&mut scene, stranger(), bytes, DropReason::ServerNotAllowed);
-        attack(&mut scene, server_addr(66), stream::packet(1, 1), DropReason::UnknownTuple);
+        attack(
+            &mut scene,
+            server_addr(66),
+            stream::packet(1, 1),
+            DropReason::UnknownTuple,
+        );
         scene.call_is_untouched();
     });
 }

@@ -48,7 +48,10 @@ fn after_a_nat_rebinding_media_follows_within_one_check_interval() {
             world.net.tap = Some(Vec::new());
             world.run(60_000);
             let tap = world.net.tap.take().unwrap();
-            assert!(tap.iter().all(|(_, packet)| packet.dst != outer(0)), "the old tuple still gets packets");
+            assert!(
+                tap.iter().all(|(_, packet)| packet.dst != outer(0)),
+                "the old tuple still gets packets"
+            );
             assert!(world.browser(call.client).stream.last_at.unwrap() > moved_at + 59_000);
             assert_eq!(world.proxy.count(Counter::SessionsOpened), 1);
             assert_eq!(world.proxy.count(Counter::DownlinkMoved), 2);
@@ -91,7 +94,11 @@ fn media_decides_between_two_tuples_and_nomination_alone_does_not_move_it() {
                 .iter()
                 .filter(|(_, packet)| packet.src == LISTENER && packet.bytes[0] == 0x80);
             assert!(media.all(|(_, packet)| packet.dst == client_addr(1, 1)));
-            assert_eq!(world.proxy.count(Counter::DownlinkMoved), moves, "{habit:?}: the downlink flaps");
+            assert_eq!(
+                world.proxy.count(Counter::DownlinkMoved),
+                moves,
+                "{habit:?}: the downlink flaps"
+            );
         }
     });
 }
@@ -114,7 +121,8 @@ fn a_tuple_without_consent_carries_nothing_while_the_other_goes_on() {
             bytes: media,
         };
         assert!(world.hand_to_proxy(&late).is_empty());
-        let refused = world.proxy.drops(DropReason::ConsentExpired) + world.proxy.drops(DropReason::UnknownTuple);
+        let refused =
+            world.proxy.drops(DropReason::ConsentExpired) + world.proxy.drops(DropReason::UnknownTuple);
         assert_eq!(refused, 1);
         assert!(world.flows(&call, 1_000));
     });
@@ -132,13 +140,20 @@ fn a_silent_server_leaves_the_clients_checks_unanswered_and_then_the_call_ends()
             assert!(world.proxy.drops(DropReason::ServerLegFailed) > 0);
             world.run(15_000);
             assert!(!world.client_is_connected(&call), "Chrome has noticed");
-            assert_eq!(world.proxy.shared.open_sessions(), 1, "no new call for the same client");
+            assert_eq!(
+                world.proxy.shared.open_sessions(),
+                1,
+                "no new call for the same client"
+            );
             world.run(14_000);
             assert!(world.client_has_failed(&call));
             // The client gives up then, as browsers do.
             world.net.silent.insert(client_addr(1, 0));
             world.run(31_000);
-            assert_eq!(world.proxy.count(Counter::SessionsClosed), world.proxy.count(Counter::SessionsOpened));
+            assert_eq!(
+                world.proxy.count(Counter::SessionsClosed),
+                world.proxy.count(Counter::SessionsOpened)
+            );
             assert_eq!(world.proxy.shared.open_sessions(), 0);
         }
     });
@@ -168,7 +183,10 @@ fn a_silent_client_silences_the_server_leg_and_its_state_goes() {
             world.net.tap = Some(Vec::new());
             world.run(60_000);
             let tap = world.net.tap.take().unwrap();
-            assert!(tap.iter().all(|(_, packet)| packet.dst != server_addr(1)), "{kind:?}: the server still gets packets");
+            assert!(
+                tap.iter().all(|(_, packet)| packet.dst != server_addr(1)),
+                "{kind:?}: the server still gets packets"
+            );
             assert!(world.session(&call).last_check.unwrap() < world.now - 60_000);
         }
     });
@@ -232,7 +250,10 @@ fn candidates_that_come_late_are_used_before_and_after_the_call_begins() {
             let now = world.now;
             // The first checks are lost; the next ones come at the usual pace all the same.
             world.net.silent.insert(server_addr(1));
-            world.proxy.shared.late_candidate(&token, candidate(server_addr(1)), now);
+            world
+                .proxy
+                .shared
+                .late_candidate(&token, candidate(server_addr(1)), now);
             world.wake_proxy();
             world.run(if delay == 0 { 0 } else { 250 });
             world.net.silent.clear();
@@ -248,7 +269,10 @@ fn a_late_candidate_outside_the_allow_list_is_not_used() {
     let evil = "192.168.7.7:22".parse().unwrap();
     let now = world.now;
     world.net.tap = Some(Vec::new());
-    world.proxy.shared.late_candidate(&call.remote.ufrag, candidate(evil), now);
+    world
+        .proxy
+        .shared
+        .late_candidate(&call.remote.ufrag, candidate(evil), now);
     world.wake_proxy();
     world.run(10_000);
     let tap = world.net.tap.take().unwrap();

@@ -78,10 +78,19 @@ fn with_is_server(seed: u64, offers: bool, lite: bool, link: Option<Link>) {
     let agent = IsPeer::new(&told, 1, world.now);
     let agent = world.add(agent);
     for at in 0..24 {
-        let before = (world.is_peer(agent).stream.received, world.browser(call.client).stream.received);
+        let before = (
+            world.is_peer(agent).stream.received,
+            world.browser(call.client).stream.received,
+        );
         world.run(5_000);
-        let after = (world.is_peer(agent).stream.received, world.browser(call.client).stream.received);
-        assert!(after.0 > before.0 && after.1 > before.1, "interval {at}: {before:?} {after:?}");
+        let after = (
+            world.is_peer(agent).stream.received,
+            world.browser(call.client).stream.received,
+        );
+        assert!(
+            after.0 > before.0 && after.1 > before.1,
+            "interval {at}: {before:?} {after:?}"
+        );
         assert!(world.is_peer(agent).is_connected());
     }
     assert_eq!(world.is_peer(agent).controlling(), offers && !lite);
@@ -190,12 +199,24 @@ fn reordering_and_duplicates_make_no_second_call_and_lose_nothing() {
         world.net.server_leg = wild;
         let call = place(&mut world, server, |_| ());
         world.run(60_000);
-        let sent = (world.browser(call.client).stream.sent, world.session(&call).stream.sent);
+        let sent = (
+            world.browser(call.client).stream.sent,
+            world.session(&call).stream.sent,
+        );
         let (client, server) = world.received(&call);
-        assert!(client + 20 >= u64::from(sent.1) && server + 20 >= u64::from(sent.0), "{sent:?} {client} {server}");
+        assert!(
+            client + 20 >= u64::from(sent.1) && server + 20 >= u64::from(sent.0),
+            "{sent:?} {client} {server}"
+        );
         assert_eq!(world.proxy.count(Counter::SessionsOpened), 1);
         let harmless = [DropReason::StunUnsolicited];
-        assert!(world.proxy.all_drops().iter().all(|(reason, _)| harmless.contains(reason)));
+        assert!(
+            world
+                .proxy
+                .all_drops()
+                .iter()
+                .all(|(reason, _)| harmless.contains(reason))
+        );
     });
 }
 
@@ -208,7 +229,10 @@ fn a_server_that_knows_the_client_only_later_is_reached_all_the_same() {
             plan.peer_known = false;
         });
         world.run(2_000);
-        assert!(world.client_is_connected(&call), "the client leg waits for nobody");
+        assert!(
+            world.client_is_connected(&call),
+            "the client leg waits for nobody"
+        );
         let facing = call.facing.clone();
         world.session(&call).peer = Some(facing);
         world.run(2_000);

@@ -30,7 +30,9 @@ fn hang_up(world: &mut World, number: u16) {
 #[test]
 fn a_thousand_calls_to_one_port_each_have_a_pair_of_their_own() {
     let (mut world, server) = world_with(1, setup());
-    let calls: Vec<_> = (1..=1_000).map(|number| lite_call(&mut world, server, number)).collect();
+    let calls: Vec<_> = (1..=1_000)
+        .map(|number| lite_call(&mut world, server, number))
+        .collect();
     for call in &calls {
         world.browser(call.client).stream.every = 1_000;
         world.session(call).stream.every = 1_000;
@@ -38,9 +40,16 @@ fn a_thousand_calls_to_one_port_each_have_a_pair_of_their_own() {
     world.run(3_000);
     for call in &calls {
         let (client, server) = world.received(call);
-        assert!(client > 0 && server > 0, "call {} {client} {server}", call.session);
+        assert!(
+            client > 0 && server > 0,
+            "call {} {client} {server}",
+            call.session
+        );
     }
-    let mut sources: Vec<_> = calls.iter().map(|call| world.session(call).media_goes_to().unwrap()).collect();
+    let mut sources: Vec<_> = calls
+        .iter()
+        .map(|call| world.session(call).media_goes_to().unwrap())
+        .collect();
     sources.sort_unstable();
     sources.dedup();
     assert_eq!(sources.len(), 1_000);
@@ -70,11 +79,16 @@ fn without_a_free_pair_a_call_is_refused_and_the_others_go_on() {
         let mut config = setup();
         config.max_sockets = 5;
         let (mut world, server) = world_with(seed, config);
-        let calls: Vec<_> = (1..=8).map(|number| lite_call(&mut world, server, number)).collect();
+        let calls: Vec<_> = (1..=8)
+            .map(|number| lite_call(&mut world, server, number))
+            .collect();
         world.run(3_000);
         assert_eq!(world.proxy.shared.open_sessions(), 5);
         assert!(world.proxy.drops(DropReason::NoServerSocket) > 0);
-        let connected = calls.iter().filter(|call| world.client_is_connected(call)).count();
+        let connected = calls
+            .iter()
+            .filter(|call| world.client_is_connected(call))
+            .count();
         assert_eq!(connected, 5, "a call without a server gets no answer");
     });
 }
@@ -85,7 +99,9 @@ fn a_pair_rests_for_a_minute_after_its_call() {
         let mut config = setup();
         config.max_sockets = 4;
         let (mut world, server) = world_with(seed, config);
-        let calls: Vec<_> = (1..=4).map(|number| lite_call(&mut world, server, number)).collect();
+        let calls: Vec<_> = (1..=4)
+            .map(|number| lite_call(&mut world, server, number))
+            .collect();
         world.run(3_000);
         assert!(calls.iter().all(|call| world.client_is_connected(call)));
         (1..=4).for_each(|number| hang_up(&mut world, number));
@@ -94,7 +110,10 @@ fn a_pair_rests_for_a_minute_after_its_call() {
         let ended = world.now;
         let late = lite_call(&mut world, server, 9);
         world.run(57_000);
-        assert!(!world.client_is_connected(&late), "the server may still take it for the old call");
+        assert!(
+            !world.client_is_connected(&late),
+            "the server may still take it for the old call"
+        );
         assert!(world.run_until(10_000, |world| world.client_is_connected(&late)));
         assert!(world.now - ended < 66_000);
     });
@@ -108,7 +127,9 @@ fn the_limits_of_the_daemon_the_route_and_the_token_hold() {
         config.policies[0].max_sessions = 5;
         config.policies.push(policy(OTHER_ROUTE, Mode::Hijack));
         let (mut world, server) = world_with(seed, config);
-        let mine: Vec<_> = (1..=8).map(|number| lite_call(&mut world, server, number)).collect();
+        let mine: Vec<_> = (1..=8)
+            .map(|number| lite_call(&mut world, server, number))
+            .collect();
         world.run(2_000);
         assert_eq!(world.proxy.shared.open_sessions(), 5, "of the route");
         let others: Vec<_> = (11..=14)
@@ -123,12 +144,18 @@ fn the_limits_of_the_daemon_the_route_and_the_token_hold() {
         assert_eq!(world.proxy.shared.open_sessions(), 7, "of the daemon");
         assert!(world.proxy.drops(DropReason::SessionLimit) > 0);
         let connected = |world: &mut World, calls: &[Placed]| {
-            calls.iter().filter(|call| world.client_is_connected(call)).count()
+            calls
+                .iter()
+                .filter(|call| world.client_is_connected(call))
+                .count()
         };
         assert_eq!(connected(&mut world, &mine), 5);
         assert_eq!(connected(&mut world, &others), 2);
         // One hangs up, and another takes its place.
-        let number = 1 + mine.iter().position(|call| world.client_is_connected(call)).unwrap() as u16;
+        let number = 1 + mine
+            .iter()
+            .position(|call| world.client_is_connected(call))
+            .unwrap() as u16;
         hang_up(&mut world, number);
         world.run(50_000);
         assert_eq!(world.proxy.shared.open_sessions(), 7);
@@ -151,7 +178,10 @@ fn one_token_carries_a_few_calls_only() {
     world.run(2_000);
     assert_eq!(world.proxy.shared.open_sessions(), 4);
     assert!(world.proxy.drops(DropReason::SessionLimit) > 0);
-    let connected = clients.iter().filter(|call| world.client_is_connected(call)).count();
+    let connected = clients
+        .iter()
+        .filter(|call| world.client_is_connected(call))
+        .count();
     assert_eq!(connected, 4);
 }
 
@@ -225,7 +255,10 @@ fn a_client_tuple_that_starts_another_call_moves_cleanly() {
         second.locals = vec![client_addr(1, 0)];
         let second = world.place(server, &second);
         world.run(1_000);
-        assert_eq!(world.session(&first).stream.foreign + world.session(&second).stream.foreign, 0);
+        assert_eq!(
+            world.session(&first).stream.foreign + world.session(&second).stream.foreign,
+            0
+        );
         world.browser(second.client).stream.foreign = 0;
         world.run(40_000);
         assert!(world.flows(&second, 1_000));

@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
 
-use crate::ice::{
-    Claims, ClientPath, Counter, DropReason, Mode, Now, RoutePolicy, Session, Shell, Transport,
-};
+use crate::ice::{Claims, ClientPath, Counter, DropReason, Mode, Now, RoutePolicy, Session, Shell};
 use crate::media::shared::Call;
 use crate::wire::demux::{Datagram, classify};
 use crate::wire::stun::{Authenticated, Class, Fingerprint, IntegrityKey, Message};
@@ -191,13 +189,9 @@ impl Mux {
             // Another shard was faster with the same first check.
             return Ok(entered);
         }
-        let udp = claims
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.transport == Transport::Udp);
-        for candidate in udp.filter(|candidate| policy.allow.permits(candidate.addr)) {
-            self.add_path(&call, candidate.addr, now, shell);
-        }
+        let mut permitted = claims.candidates.clone();
+        permitted.retain(|candidate| policy.allow.permits(candidate.addr));
+        self.add_paths(&call, super::in_use(&permitted, claims.icetcp), now, shell);
         self.add_early_candidates(&call, now, shell);
         if call.lock().server_paths().next().is_none() && !claims.candidates.is_empty() {
             self.shared.close(&call, now.mono);
@@ -221,6 +215,7 @@ impl Mux {
         let mut session = call.lock();
         let checked = session.handle_check(now, from, check, &mut buf)?;
         session.poll(now, &mut super::Out::new(shell));
+        shell.keep_client(&from);
         shell.send_to_client(&from, &buf[..checked.answer]);
         if checked.conflict {
             self.counters.add(Counter::RoleConflicts, 1);
@@ -228,12 +223,18 @@ impl Mux {
         }
         self.settle(call, &mut session, now, shell);
         drop(session);
-        self.bind(now, from, ClientPeer::Hijack(call.clone(), checked.tuple));
+        self.bind(now, from, ClientPeer::Hijack(call.clone(), checked.tuple), shell);
         Ok(())
     }
 
     /// Gives a client tuple to its new owner; the old one, if there is another, forgets it.
-    pub(super) fn bind(&mut self, now: Now, from: ClientPath, peer: ClientPeer) {
+    pub(super) fn bind<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        peer: ClientPeer,
+        shell: &mut impl Shell<'b>,
+    ) {
         match (self.clients.get(&from), &peer) {
             (Some(ClientPeer::Hijack(old, old_tuple)), ClientPeer::Hijack(new, tuple))
                 if Arc::ptr_eq(old, new) && Arc::ptr_eq(old_tuple, tuple) =>
@@ -241,21 +242,9 @@ impl Mux {
                 return;
             }
             (Some(ClientPeer::Hijack(old, _)), ClientPeer::Hijack(new, _)) if Arc::ptr_eq(old, new) => {}
-            (Some(ClientPeer::Hijack(old, tuple)), _) => {
-                let mut session = old.lock();
-                session.forget_tuple(&from);
-                if old
-                    .downlink
-                    .load()
-                    .as_ref()
-                    .is_some_and(|now| Arc::ptr_eq(now, tuple))
-                {
-                    let next = session.release_to_client(now).map(|(tuple, _)| tuple);
-                    old.downlink.store(next);
-                }
-            }
+            (Some(ClientPeer::Hijack(old, tuple)), _) => self.leave(now, old, tuple, shell),
             (Some(ClientPeer::Direct(old)), _) => {
-                super::direct::close(&self.shared, &self.counters, old, now);
+                super::direct::close(&self.shared, &self.counters, old, now, shell);
             }
             (None, _) => {}
         }

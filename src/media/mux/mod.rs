@@ -14,6 +14,7 @@
 mod client;
 mod direct;
 mod server;
+mod streams;
 mod timers;
 
 use std::collections::HashMap;
@@ -24,15 +25,19 @@ use foldhash::fast::RandomState;
 
 use crate::ice::server_leg::Outbox;
 use crate::ice::{
-    ClientPath, Counter, Counters, DropReason, Now, ServerPath, Session, Shell, SocketId, Transport, Tuple,
+    ClientPath, Counter, Counters, DropReason, Now, ServerCandidate, ServerPath, Session, Shell, SocketId,
+    Transport, Tuple,
 };
 
 use super::Multiplexer;
 use super::direct::DirectFlow;
 use super::shared::{Call, Peer, Shared};
+use super::tcp::StreamEvent;
 pub use client::socket_hash;
 use timers::Timers;
 
+/// Of a server's TCP candidates no more are connected to for one call or tuple.
+const MAX_DIALLED: usize = 2;
 /// Housekeeping happens this often, in milliseconds.
 const SWEEP: u64 = 5_000;
 
@@ -104,7 +109,7 @@ impl Mux {
         }
         if self.next_sweep <= now.mono {
             self.next_sweep = now.mono + SWEEP;
-            self.sweep(now);
+            self.sweep(now, shell);
         }
     }
 
@@ -115,6 +120,9 @@ impl Mux {
         }
         let mut session = call.lock();
         if session.is_over(now) {
+            session
+                .server_paths()
+                .for_each(|path| shell.hang_up_server(&path));
             drop(session);
             if self.shared.close(call, now.mono) {
                 self.counters.add(Counter::SessionsClosed, 1);
@@ -127,13 +135,7 @@ impl Mux {
 
     /// Publishes what has changed in a session to the packet path, sends what waited for it, and sees to it that the
     /// call is polled in time.
-    fn settle<'b>(
-        &mut self,
-        call: &Arc<Call>,
-        session: &mut Session,
-        now: Now,
-        shell: &mut impl Shell<'b>,
-    ) {
+    fn settle<'b>(&mut self, call: &Arc<Call>, session: &mut Session, now: Now, shell: &mut impl Shell<'b>) {
         if session.newly_connected() {
             self.counters.add(Counter::SessionsConnected, 1);
         }
@@ -191,54 +193,79 @@ impl Mux {
             return;
         };
         let candidates = self.shared.early_candidates(&call.token);
-        let udp = candidates
-            .iter()
-            .filter(|candidate| candidate.transport == Transport::Udp);
-        for candidate in udp {
-            if policy.allow.permits(candidate.addr) {
-                self.add_path(call, candidate.addr, now, shell);
-            } else {
-                self.counters.dropped(DropReason::ServerNotAllowed);
+        let (permitted, refused): (Vec<_>, Vec<_>) = candidates
+            .into_iter()
+            .partition(|candidate| policy.allow.permits(candidate.addr));
+        for _ in refused {
+            self.counters.dropped(DropReason::ServerNotAllowed);
+        }
+        let prefers_tcp = call.lock().prefers_tcp();
+        self.add_paths(call, in_use(&permitted, prefers_tcp), now, shell);
+    }
+
+    /// Paths to candidates that the route permits.
+    fn add_paths<'b>(
+        &self,
+        call: &Arc<Call>,
+        candidates: impl Iterator<Item = ServerCandidate>,
+        now: Now,
+        shell: &mut impl Shell<'b>,
+    ) {
+        for ServerCandidate { transport, addr } in candidates {
+            if call.lock().knows_server(transport, addr) {
+                continue;
+            }
+            let path = match transport {
+                Transport::Udp => {
+                    let peer = Peer::Hijack(call.clone());
+                    self.reserve(addr, call.socket_hash, &peer, now, shell)
+                }
+                Transport::Tcp => self.dial(addr, &Peer::Hijack(call.clone()), now, shell),
+            };
+            let Some(path) = path else {
+                self.counters.dropped(DropReason::NoServerSocket);
+                continue;
+            };
+            if !call.lock().add_path(path, now) {
+                self.release(path, now, shell);
             }
         }
     }
 
-    fn add_path<'b>(
-        &self,
-        call: &Arc<Call>,
-        remote: SocketAddr,
-        now: Now,
-        shell: &mut impl Shell<'b>,
-    ) -> bool {
-        if call.lock().knows_server(remote) {
-            return true;
-        }
-        let peer = Peer::Hijack(call.clone());
-        let Some(path) = self.reserve(remote, call.socket_hash, &peer, now, shell) else {
-            self.counters.dropped(DropReason::NoServerSocket);
-            return false;
-        };
-        let added = call.lock().add_path(path, now);
-        if !added {
-            self.shared.release(path, now.mono);
-        }
-        added
-    }
-
-    fn sweep(&mut self, now: Now) {
+    fn sweep<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
         let (shared, counters) = (&self.shared, &self.counters);
-        self.clients.retain(|_, peer| {
+        self.clients.retain(|path, peer| {
             if !peer.has_consent(now.mono)
                 && let ClientPeer::Direct(flow) = peer
             {
-                direct::close(shared, counters, flow, now);
+                direct::close(shared, counters, flow, now, shell);
             }
             // A long call of a client that moves about would gather tuples without end.
-            peer.has_consent(now.mono) && !peer.is_closed()
+            let stays = peer.has_consent(now.mono) && !peer.is_closed();
+            if !stays {
+                shell.hang_up_client(path);
+            }
+            stays
         });
         self.servers.retain(|_, peer| !peer.is_closed());
         self.shared.sweep(now.mono);
     }
+}
+
+/// The candidates that paths are made to: TCP where it is preferred, or where there is nothing else.
+fn in_use(permitted: &[ServerCandidate], prefers_tcp: bool) -> impl Iterator<Item = ServerCandidate> {
+    let is_udp = |candidate: &ServerCandidate| candidate.transport == Transport::Udp;
+    let tcp = if prefers_tcp || !permitted.iter().any(is_udp) {
+        MAX_DIALLED
+    } else {
+        0
+    };
+    let udp = permitted.iter().filter(move |candidate| is_udp(candidate));
+    let tcp = permitted
+        .iter()
+        .filter(move |candidate| !is_udp(candidate))
+        .take(tcp);
+    tcp.chain(udp).copied()
 }
 
 /// Lends a shell to a server leg.
@@ -281,6 +308,10 @@ impl Multiplexer for Mux {
         shell: &mut impl Shell<'b>,
     ) {
         Self::handle_server(self, now, from, packet, shell);
+    }
+
+    fn handle_stream<'b>(&mut self, now: Now, event: StreamEvent, shell: &mut impl Shell<'b>) {
+        Self::handle_stream(self, now, event, shell);
     }
 
     fn handle_timeout<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {

@@ -61,7 +61,11 @@ impl Timers {
     pub(super) fn pop(&mut self, mono: u64) -> Option<Arc<Call>> {
         while self.next()? <= mono {
             let Timer { due, call } = self.heap.pop()?;
-            if call.wake.compare_exchange(due, u64::MAX, Relaxed, Relaxed).is_ok() {
+            if call
+                .wake
+                .compare_exchange(due, u64::MAX, Relaxed, Relaxed)
+                .is_ok()
+            {
                 return Some(call);
             }
         }

@@ -211,7 +211,9 @@ impl Browser {
     }
 
     fn request(&mut self, packet: &Packet, message: &Message<'_>, out: &mut Vec<Packet>) {
-        let own = message.username_parts().is_some_and(|(to, _)| to == self.local.ufrag);
+        let own = message
+            .username_parts()
+            .is_some_and(|(to, _)| to == self.local.ufrag);
         if !own || message.authenticate(&self.local.key()).is_none() {
             return;
         }

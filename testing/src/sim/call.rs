@@ -150,7 +150,9 @@ impl World {
     #[must_use]
     pub fn mint(&self, plan: &Plan) -> Login {
         let keys = &self.setup.keys;
-        let token = keys.seal(&self.claims(plan)).expect("the plan's claims are short");
+        let token = keys
+            .seal(&self.claims(plan))
+            .expect("the plan's claims are short");
         Login::new(&token, &keys.client_facing_pwd(&token))
     }
 
@@ -185,7 +187,15 @@ impl World {
         let session = self.server(server).add(session);
         let pairs: Vec<_> = plan.locals.iter().map(|&local| (local, LISTENER)).collect();
         let (rng, now) = (self.fork(), self.now);
-        let browser = Browser::new(plan.habit, plan.client.clone(), remote.clone(), &pairs, tag, rng, now);
+        let browser = Browser::new(
+            plan.habit,
+            plan.client.clone(),
+            remote.clone(),
+            &pairs,
+            tag,
+            rng,
+            now,
+        );
         let client = self.add(browser);
         Placed {
             client,

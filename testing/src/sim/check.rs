@@ -100,7 +100,12 @@ pub fn transaction(rng: &mut Rng) -> TransactionId {
     TransactionId(rng.bytes())
 }
 
-fn write(class: Class, id: TransactionId, key: &IntegrityKey, attributes: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+fn write(
+    class: Class,
+    id: TransactionId,
+    key: &IntegrityKey,
+    attributes: impl FnOnce(&mut Writer<'_>),
+) -> Vec<u8> {
     let mut buf = [0; MAX_LEN];
     let mut writer = Writer::new(&mut buf, class, id);
     attributes(&mut writer);

@@ -144,7 +144,10 @@ impl Endpoint for IsPeer {
     fn next(&mut self, now: u64) -> u64 {
         let agent = self.agent.poll_timeout().map_or(u64::MAX, |due| {
             // Rounded up, or a poll in the same millisecond would come too early.
-            let wait = due.saturating_duration_since(self.at(now)).as_micros().div_ceil(1_000);
+            let wait = due
+                .saturating_duration_since(self.at(now))
+                .as_micros()
+                .div_ceil(1_000);
             now + u64::try_from(wait).unwrap_or(u64::MAX / 2)
         });
         match self.nominated {

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use xrtc::ice::{
-    ClientPath, Counter, Counters, DropReason, KeyRing, ListenerId, Now, RoutePolicy, ServerPath, Shell, SocketId,
+    ClientPath, Counter, Counters, DropReason, KeyRing, ListenerId, Now, RoutePolicy, ServerPath, Shell,
+    SocketId,
 };
 use xrtc::media::mux::Mux;
 use xrtc::media::shared::{Limits, Shared, Sockets};
@@ -65,7 +66,8 @@ impl Pool {
 
     fn socket(&self, addr: SocketAddr) -> Option<SocketId> {
         let index = addr.port().checked_sub(self.first_port)?;
-        (addr.ip() == SERVER_LEG_IP && usize::from(index) < self.owners.len()).then_some(SocketId(index.into()))
+        (addr.ip() == SERVER_LEG_IP && usize::from(index) < self.owners.len())
+            .then_some(SocketId(index.into()))
     }
 
     fn open(&mut self, shard: usize) -> Option<SocketId> {
@@ -176,7 +178,10 @@ impl Proxy {
     /// How often a packet was dropped for this reason, on all shards.
     #[must_use]
     pub fn drops(&self, reason: DropReason) -> u64 {
-        self.shards.iter().map(|(_, counters)| counters.drops(reason)).sum()
+        self.shards
+            .iter()
+            .map(|(_, counters)| counters.drops(reason))
+            .sum()
     }
 
     /// Every reason for which packets were dropped, with the number.
@@ -189,7 +194,10 @@ impl Proxy {
     /// A counter, over all shards.
     #[must_use]
     pub fn count(&self, counter: Counter) -> u64 {
-        self.shards.iter().map(|(_, counters)| counters.count(counter)).sum()
+        self.shards
+            .iter()
+            .map(|(_, counters)| counters.count(counter))
+            .sum()
     }
 
     /// Server-leg sockets.

@@ -189,7 +189,13 @@ impl Session {
             pair.valid && (pair.nominated || self.kind == Kind::Controlling)
         });
         let first = eligible.next();
-        let better = |best: usize, at: usize| if self.pairs[at].priority > self.pairs[best].priority { at } else { best };
+        let better = |best: usize, at: usize| {
+            if self.pairs[at].priority > self.pairs[best].priority {
+                at
+            } else {
+                best
+            }
+        };
         let Some(best) = first.map(|first| eligible.fold(first, better)) else {
             return;
         };
@@ -214,7 +220,8 @@ impl Session {
     fn next_check(&self, at: usize) -> u64 {
         let pair = &self.pairs[at];
         let repeats = self.kind == Kind::Controlling && self.selected == Some(at);
-        let checked = self.kind != Kind::Lite && self.peer.is_some() && (repeats || !pair.valid && pair.sent < TRIES);
+        let checked =
+            self.kind != Kind::Lite && self.peer.is_some() && (repeats || !pair.valid && pair.sent < TRIES);
         if checked { pair.due } else { u64::MAX }
     }
 
@@ -224,7 +231,12 @@ impl Session {
         let pair = &mut self.pairs[at];
         let id = transaction(rng);
         pair.outstanding.push(id);
-        pair.due = now + if pair.valid { 2_500 } else { 200 << pair.sent.min(4) };
+        pair.due = now
+            + if pair.valid {
+                2_500
+            } else {
+                200 << pair.sent.min(4)
+            };
         pair.sent += 1;
         let check = Check {
             id,
@@ -242,7 +254,9 @@ impl Session {
     }
 
     fn media(&mut self, now: u64, packet: &Packet) {
-        let known = |pair: &Pair| (pair.valid || pair.checked) && pair.local == packet.dst && pair.remote == packet.src;
+        let known = |pair: &Pair| {
+            (pair.valid || pair.checked) && pair.local == packet.dst && pair.remote == packet.src
+        };
         if self.pairs.iter().any(known) {
             self.stream.receive(now, &packet.bytes);
         } else {
@@ -318,7 +332,10 @@ impl Server {
             return self.sessions.iter().position(|session| session.owns(packet));
         };
         let (to, _) = request.username_parts()?;
-        let found = self.sessions.iter().position(|session| session.local.ufrag == to)?;
+        let found = self
+            .sessions
+            .iter()
+            .position(|session| session.local.ufrag == to)?;
         if self.single_port && request.authenticate(&self.sessions[found].local.key()).is_some() {
             self.by_tuple.insert(packet.src, found);
         }

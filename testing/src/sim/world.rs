@@ -43,7 +43,9 @@ pub struct World {
 
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("World").field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("World")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 
@@ -177,7 +179,10 @@ impl World {
         }
         let sent = self.proxy.poll(self.moment());
         self.send_all(sent);
-        assert!(self.proxy.next() > self.now, "the proxy has been polled and is due again");
+        assert!(
+            self.proxy.next() > self.now,
+            "the proxy has been polled and is due again"
+        );
         for id in 0..self.ends.len() {
             if self.due[id] <= self.now {
                 self.poll(id);
