@@ -255,7 +255,7 @@ mod tests {
         let sent = drained(&outbox).await;
         let of = |first| {
             sent.iter()
-                .filter(|(byte, _)| *byte == first)
+                .filter(move |(byte, _)| *byte == first)
                 .map(|(_, number)| *number)
         };
         assert_eq!(
