@@ -488,3 +488,6 @@ fn transaction(out: &mut impl Outbox) -> TransactionId {
     id[8..].copy_from_slice(&out.random().to_be_bytes()[..4]);
     TransactionId(id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -424,3 +424,6 @@ impl Shared {
 
 /// How long an icedirect call is kept without any admitted tuple: a client that lost its network may come back.
 pub(super) const DIRECT_LIFETIME: u64 = 10 * CONSENT;
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xrtc_testing::lab::{
-    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Gap, Janus, JanusOptions, Result, Topology,
+    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Gaps, Janus, JanusOptions, Result, Topology,
     Transport, WorkDir, Xrtc, report,
 };
 
-/// What is allowed from the kill to the next picture. A browser notices nothing; it waits for its own next
-/// check.
+/// What is allowed from the kill until media and pictures are back. A browser notices nothing; it waits for its
+/// own next check.
 fn allowance(kind: BrowserKind) -> Duration {
     match kind {
         BrowserKind::Chromium => Duration::from_secs(3),
@@ -17,6 +17,9 @@ fn allowance(kind: BrowserKind) -> Duration {
     }
 }
 
+/// How long a decoder may sit on a stream that is back before it asks for a keyframe. Chromium waits 3 s for
+/// frames that fell into the gap, where Janus has none to retransmit; seen about once in ten restarts.
+const DECODER: Duration = Duration::from_millis(3300);
 /// Pictures that were in a jitter buffer at the kill may still be shown this long after it.
 const BUFFERED: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,7 +58,7 @@ fn calls_survive(kind: CallKind, work: &WorkDir) -> Result<()> {
     for (_, call) in &mut calls {
         given.push(call.stats()?.received.len());
     }
-    // The clocks last, and one right after the other: the time between them and the kill counts as the proxy's.
+    // The clocks last: the time between them and the kill counts as the proxy's.
     let mut clocks = Vec::new();
     for (_, call) in &mut calls {
         clocks.push(call.now()?);
@@ -70,12 +73,18 @@ fn calls_survive(kind: CallKind, work: &WorkDir) -> Result<()> {
 
     for (((browser, call), since), received) in calls.iter_mut().zip(clocks).zip(given) {
         let doing = format!("{browser} {kind} after the restart");
-        let gap = wait_for_resumption(call, since).map_err(|error| error.during(&doing))?;
-        let resumed = gap.resumed.as_secs_f32();
+        let Gaps { pictures, packets } =
+            wait_for_resumption(call, since).map_err(|error| error.during(&doing))?;
+        let [media, video] = [packets, pictures].map(|gap| gap.resumed.as_secs_f32());
         report(format_args!(
-            "{browser:8} {kind:6} video resumed {resumed:.2} s after kill -9"
+            "{browser:8} {kind:6} after kill -9: media back in {media:.2} s, video in {video:.2} s"
         ));
-        assert!(gap.resumed <= allowance(*browser), "{doing}: {gap:?}");
+        let allowance = allowance(*browser);
+        assert!(packets.resumed <= allowance, "{doing}: {packets:?}");
+        assert!(
+            pictures.resumed <= allowance.max(packets.resumed + DECODER),
+            "{doing}: {pictures:?}"
+        );
         call.prove().map_err(|error| error.during(&doing))?;
         assert_eq!(
             call.stats()?.received.len(),
@@ -86,15 +95,18 @@ fn calls_survive(kind: CallKind, work: &WorkDir) -> Result<()> {
     Ok(())
 }
 
-fn wait_for_resumption(call: &mut Call<'_>, since: f64) -> Result<Gap> {
+fn wait_for_resumption(call: &mut Call<'_>, since: f64) -> Result<Gaps> {
     let started = Instant::now();
     loop {
-        let gap = call.gap(since)?;
-        if gap.healthy && started.elapsed() > BUFFERED {
-            return Ok(gap);
+        let gaps = call.gaps(since)?;
+        if gaps.pictures.healthy && started.elapsed() > BUFFERED {
+            return Ok(gaps);
         }
         if started.elapsed() > PATIENCE {
-            return Err(Error::new(format!("no picture for {:?}", gap.length)));
+            return Err(Error::new(format!(
+                "no picture for {:?}: {gaps:?}",
+                gaps.pictures.length
+            )));
         }
         thread::sleep(POLL);
     }

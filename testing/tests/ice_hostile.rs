@@ -15,7 +15,7 @@ use xrtc_testing::sim::{stream, with_seeds};
 
 /// Where attacks come from.
 fn stranger() -> SocketAddr {
-    "203.0.113.66:666".parse().unwrap()
+    SocketAddr::from(([203, 0, 113, 66], 666))
 }
 
 struct Scene {

@@ -24,8 +24,8 @@ const UNUSED_PLUGINS: [&str; 9] = [
     "videoroom",
     "voicemail",
 ];
-/// With the packaged configuration these fail to start and are unloaded at once; under load, Janus was seen to
-/// crash in code that was no longer there.
+/// As packaged, these fail to start and are unloaded at once; under load, Janus was seen to crash
+/// in code that was gone.
 const UNUSED_TRANSPORTS: [&str; 4] = ["mqtt", "nanomsg", "pfunix", "rabbitmq"];
 const START: Duration = Duration::from_secs(15);
 
