@@ -14,7 +14,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::admin;
 use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
-use crate::http::{self, Limits as HttpLimits, Server, Site, TokenMemory};
+use crate::http::{self, Front, Limits as HttpLimits, Server, Site, TokenMemory};
 use crate::ice::{KeyRing, ListenerId, Transport};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
@@ -52,7 +52,7 @@ impl Running {
         };
         let shared = Arc::new(Shared::new(KeyRing::new(secret, &[]), limits));
         // TCP first: a second daemon by mistake then fails before it shares the first one's UDP port.
-        let listeners = bind_http(&config)?;
+        let listeners = bind_tcp(&config)?;
         let media = start_media(&config, &shared)?;
         let upstreams = Upstreams::new(&config.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
@@ -75,7 +75,7 @@ impl Running {
             counters: counters.clone(),
             connections: Arc::new(AtomicU64::new(0)),
         });
-        let servers = start_http(&config, listeners, &site_parts)?;
+        let servers = start_tcp(&config, listeners, &site_parts)?;
         let report = Arc::new(DaemonReport {
             calls: calls.clone(),
             http: counters,
@@ -158,12 +158,16 @@ impl StopSignals {
     }
 }
 
-/// A service's HTTP listeners.
+/// A service's TCP listeners.
 type Bound = (String, Vec<TcpListener>);
 
-fn bind_http(config: &Config) -> Result<Vec<Bound>, StartError> {
-    let services = config.services.iter().filter(|service| service.http.is_some());
-    services
+fn on_tcp(config: &Config) -> impl Iterator<Item = &Service> {
+    let services = config.services.iter();
+    services.filter(|service| service.kind.transport() == "tcp")
+}
+
+fn bind_tcp(config: &Config) -> Result<Vec<Bound>, StartError> {
+    on_tcp(config)
         .map(|service| {
             let listeners = http::bind(service.addr).map_err(|source| listen_error(service, source))?;
             Ok((service.name.clone(), listeners))
@@ -179,23 +183,25 @@ fn listen_error(service: &Service, source: io::Error) -> StartError {
     }
 }
 
-fn start_http(
+fn start_tcp(
     config: &Config,
     listeners: Vec<Bound>,
     parts: &Arc<http::Shared>,
 ) -> Result<Vec<Server>, StartError> {
-    let sites = config
-        .services
-        .iter()
-        .filter_map(|service| Some((service, service.http.as_ref()?)));
-    sites
+    on_tcp(config)
         .zip(listeners)
-        .map(|((service, section), (_, listeners))| {
-            let site = Arc::new(Site::new(section, parts.clone()));
-            let server = Server::start(listeners, &site, HttpLimits::default())
+        .map(|(service, (_, listeners))| {
+            let site = |section| Arc::new(Site::new(section, parts.clone()));
+            let front = Arc::new(Front {
+                site: service.http.as_ref().map(site),
+                ice_tcp: None,
+                trusted_proxies: Vec::new(),
+                counters: parts.counters.clone(),
+            });
+            let server = Server::start(listeners, &front, HttpLimits::default())
                 .map_err(|source| listen_error(service, source))?;
             for addr in server.addrs() {
-                tracing::info!(service = service.name, %addr, "HTTP and WebSocket");
+                tracing::info!(service = service.name, %addr, http = service.http.is_some(), "TCP");
             }
             Ok(server)
         })

@@ -19,7 +19,7 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// Serves requests until the client leaves, keeps it waiting for longer than the limits say, or the
 /// phase ends it: draining lets the request under way finish, closing does not.
-pub async fn serve_connection<IO>(
+pub(super) async fn serve_http1<IO>(
     site: Arc<Site>,
     io: IO,
     conn: ConnInfo,

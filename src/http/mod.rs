@@ -2,12 +2,11 @@
 //! `signaling` rewrite what they carry.
 //!
 //! ```text
-//!  listen ─▶ server: accept, limits ─▶ connection: HTTP/1.1 ─▶ site ─┬▶ proxy ─────▶ upstream
-//!                                                                     ├▶ websocket ─▶ upstream, then relay
-//!                                                                     └▶ files
+//!  listen ─▶ server: accept, limits ─▶ front: first bytes ─┬▶ connection ─▶ site ─┬▶ proxy ─────▶ upstream
+//!                                                           └▶ IceTcp              ├▶ websocket ─▶ upstream, then relay
+//!                                                                                  └▶ files
 //! ```
-//! A [`Site`] is one `http:` section at work; [`serve_connection`] takes any byte stream, so that TLS and protocol
-//! detection go before it. The media plane is reached through [`Calls`] only. This is no cache and no general web
+//! A [`Front`] is one service at work, a [`Site`] its `http:` section. The media plane is reached through [`Calls`] only. This is no cache and no general web
 //! server: static files are there for demo pages.
 
 mod connection;
@@ -18,24 +17,28 @@ mod drain;
 mod encoding;
 mod errors;
 mod files;
+mod front;
 mod headers;
 mod listen;
 mod memory;
+mod opening;
 mod ports;
 mod proxy;
+mod proxy_protocol;
 mod relay;
 mod router;
 mod server;
 mod site;
+mod ssltcp;
 mod target;
 mod upload;
 mod websocket;
 
-pub use connection::serve_connection;
 pub use counters::Counters;
 pub use drain::{Admission, Phase};
+pub use front::Front;
 pub use listen::bind;
 pub use memory::TokenMemory;
-pub use ports::{Calls, ConnInfo};
+pub use ports::{AsyncReadWrite, Calls, ConnInfo, IceTcp, Served};
 pub use server::{Limits, Server};
 pub use site::{Shared, Site};

@@ -1,6 +1,6 @@
-//! Accepts connections for a site, within limits, until told to stop.
+//! Accepts connections for a service, within limits, until told to stop.
 //!
-//! What a connection speaks is the next step's business: here every one is plain HTTP/1.1.
+//! What a connection speaks is the business of [`Front`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::connection::serve_connection;
 use super::drain::{Admission, Phase};
+use super::front::{Front, Guest};
 use super::ports::ConnInfo;
-use super::site::Site;
 
 /// Pause after an error that would only come again at once, such as having no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +32,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 pub struct Limits {
     /// Connections at once, WebSockets among them; more are closed at once.
     pub connections: usize,
+    /// For a connection to tell what it speaks, and for its TLS handshake.
+    pub first_bytes_timeout: Duration,
     /// For the headers of a request to be complete, and for an idle connection.
     pub header_timeout: Duration,
     /// For the next piece of a request's body.
@@ -43,6 +44,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16_384,
+            first_bytes_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
         }
@@ -58,11 +60,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves a site on the listeners of [`super::bind`]. To be called within a tokio runtime.
+    /// Serves what comes to the listeners of [`super::bind`]. To be called within a tokio runtime.
     ///
     /// # Errors
     /// A listener that does not know its address.
-    pub fn start(listeners: Vec<TcpListener>, site: &Arc<Site>, limits: Limits) -> io::Result<Self> {
+    pub fn start(listeners: Vec<TcpListener>, front: &Arc<Front>, limits: Limits) -> io::Result<Self> {
         let addrs = listeners
             .iter()
             .map(TcpListener::local_addr)
@@ -73,7 +75,7 @@ impl Server {
             .into_iter()
             .map(|listener| {
                 let acceptor = Acceptor {
-                    site: site.clone(),
+                    front: front.clone(),
                     slots: slots.clone(),
                     admission: Admission::new(&phase),
                     limits,
@@ -110,7 +112,7 @@ impl Server {
 }
 
 struct Acceptor {
-    site: Arc<Site>,
+    front: Arc<Front>,
     slots: Arc<Semaphore>,
     admission: Admission,
     limits: Limits,
@@ -132,7 +134,7 @@ impl Acceptor {
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    self.site.shared.counters.accept_errors.add();
+                    self.front.counters.accept_errors.add();
                     // Once for each time of trouble: clients can bring it about.
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "cannot accept connections");
@@ -144,7 +146,7 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, remote: SocketAddr) {
-        let counters = &self.site.shared.counters;
+        let counters = &self.front.counters;
         let Ok(slot) = self.slots.clone().try_acquire_owned() else {
             counters.connections_refused.add();
             return;
@@ -159,14 +161,13 @@ impl Acceptor {
             remote,
             secure: false,
         };
-        let admission = self.admission.with_slot(slot);
-        tokio::spawn(serve_connection(
-            self.site.clone(),
-            stream,
+        let guest = Guest {
+            front: self.front.clone(),
             conn,
-            admission,
-            self.limits,
-        ));
+            admission: self.admission.with_slot(slot),
+            limits: self.limits,
+        };
+        tokio::spawn(guest.serve(stream));
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use xrtc::config::{
     Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup,
 };
-use xrtc::http::{Calls, ConnInfo, Counters, Limits, Server, Shared, Site, TokenMemory};
+use xrtc::http::{Calls, ConnInfo, Counters, Front as Door, Limits, Server, Shared, Site, TokenMemory};
 use xrtc::ice::{KeyRing, RouteId, Transport};
 use xrtc::signaling::{Fact, ProxyCandidate, Refusal};
 use xrtc::upstream::Upstreams;
@@ -134,13 +134,18 @@ impl Setup {
             counters: counters.clone(),
             connections: Arc::default(),
         });
-        let site = Arc::new(Site::new(&self.http, shared));
+        let door = Arc::new(Door {
+            site: Some(Arc::new(Site::new(&self.http, shared))),
+            ice_tcp: None,
+            trusted_proxies: Vec::new(),
+            counters: counters.clone(),
+        });
         let loopback = ListenAddr {
             ip: Some(IpAddr::from([127, 0, 0, 1])),
             port: 0,
         };
         let listeners = xrtc::http::bind(loopback).unwrap();
-        let server = Server::start(listeners, &site, self.limits).unwrap();
+        let server = Server::start(listeners, &door, self.limits).unwrap();
         Front {
             addr: server.addrs()[0],
             server,
