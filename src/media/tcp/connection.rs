@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::ice::{ClientPath, DropReason, ServerPath};
+use crate::ice::{ClientPath, Counters, DropReason, ServerPath};
 use crate::wire::frame::{FIRST_FRAME_LIMIT, FrameReader, FrameTooLong};
 
 use super::inbox::{Arrival, Inbox};
-use super::outbox::{Outbox, Standing};
+use super::outbox::Outbox;
 
 /// For a client to authenticate.
 const FIRST_FRAME: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ const FIRST_READ: usize = 2 << 10;
 
 /// Why a connection has ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
+enum Ended {
     #[error("the peer has closed it")]
     Peer,
     #[error(transparent)]
@@ -48,7 +48,7 @@ pub(super) enum Ended {
 
 impl Ended {
     /// What it is counted as, if it is the peer's fault.
-    pub(super) const fn reason(&self) -> Option<DropReason> {
+    const fn reason(&self) -> Option<DropReason> {
         match self {
             Self::TooLong(_) => Some(DropReason::FrameTooLong),
             Self::Unauthenticated => Some(DropReason::TcpUnauthenticated),
@@ -57,21 +57,27 @@ impl Ended {
     }
 }
 
-/// The stream of one connection, and where its frames go to and come from.
-pub(super) struct Connection<IO> {
+/// The stream of one connection, where its frames go to and come from, and where its end is counted.
+pub(super) struct Connection<'c, IO> {
     pub(super) io: IO,
-    pub(super) inbox: Arc<Inbox>,
+    pub(super) inbox: &'c Inbox,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) counters: &'c Counters,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     /// Serves a client's connection, which begins with `already_read`.
-    pub(super) async fn serve_client(self, path: ClientPath, already_read: &[u8]) -> Ended {
-        let Self { io, inbox, outbox } = self;
+    pub(super) async fn serve_client(self, path: ClientPath, already_read: &[u8]) {
+        let Self {
+            io,
+            inbox,
+            outbox,
+            counters,
+        } = self;
         let (mut reader, mut writer) = tokio::io::split(io);
         let receive = async {
             let mut entry = Entry::new(already_read);
-            entry.authenticate(&mut reader, &inbox, &outbox, path).await?;
+            entry.authenticate(&mut reader, inbox, &outbox, path).await?;
             let Entry {
                 mut frames,
                 input,
@@ -80,39 +86,49 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             frames.set_limit(MAX_FRAME);
             let mut rest = &input[read..];
             let arrival = Arrival::Client(path);
-            pass_on(&mut frames, &mut rest, &inbox, arrival).await?;
+            pass_on(&mut frames, &mut rest, inbox, arrival).await?;
             drop(input);
-            receive(&mut reader, frames, &inbox, arrival, Some(IDLE)).await
+            receive(&mut reader, frames, inbox, arrival, Some(IDLE)).await
         };
         let transmit = async {
-            outbox.no_longer(Standing::New).await;
+            outbox.known().await;
             transmit(&mut writer, &outbox, None).await
         };
-        both(receive, transmit, &outbox).await
+        both(receive, transmit, &outbox, counters).await;
     }
 
     /// Serves a connection to a server.
-    pub(super) async fn serve_server(self, path: ServerPath) -> Ended {
-        let Self { io, inbox, outbox } = self;
+    pub(super) async fn serve_server(self, path: ServerPath) {
+        let Self {
+            io,
+            inbox,
+            outbox,
+            counters,
+        } = self;
         let (mut reader, mut writer) = tokio::io::split(io);
         let frames = FrameReader::new(MAX_FRAME);
-        let receive = receive(&mut reader, frames, &inbox, Arrival::Server(path), None);
+        let receive = receive(&mut reader, frames, inbox, Arrival::Server(path), None);
         let transmit = transmit(&mut writer, &outbox, Some(IDLE));
-        both(receive, transmit, &outbox).await
+        both(receive, transmit, &outbox, counters).await;
     }
 }
 
-/// Runs both directions until one ends, or the connection is to be closed.
+/// Runs both directions until one ends, or the connection is to be closed. The end is counted before the peer sees it.
 async fn both(
     receive: impl Future<Output = Result<Infallible, Ended>>,
     transmit: impl Future<Output = Result<Infallible, Ended>>,
     outbox: &Outbox,
-) -> Ended {
-    tokio::select! {
+    counters: &Counters,
+) {
+    let ended = tokio::select! {
         Err(ended) = receive => ended,
         Err(ended) = transmit => ended,
-        () = outbox.closed() => Ended::Over,
+        refused = outbox.closed() => if refused { Ended::Unauthenticated } else { Ended::Over },
+    };
+    if let Some(reason) = ended.reason() {
+        counters.dropped(reason);
     }
+    tracing::trace!(%ended, "ICE-TCP connection ended");
 }
 
 /// The beginning of a client's connection.
@@ -151,10 +167,8 @@ impl Entry {
                     return Err(Ended::Peer);
                 }
             }
-            match outbox.no_longer(Standing::New).await {
-                Standing::Known => Ok(()),
-                Standing::New | Standing::Over => Err(Ended::Unauthenticated),
-            }
+            outbox.known().await;
+            Ok(())
         };
         timeout_at(deadline, verdict)
             .await
@@ -221,5 +235,144 @@ async fn within<T>(limit: Option<Duration>, step: impl Future<Output = T>) -> Re
     match limit {
         Some(limit) => timeout(limit, step).await.map_err(|_| Ended::Idle),
         None => Ok(step.await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use mio::{Poll, Token, Waker};
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::ice::TcpConnId;
+    use crate::media::tcp::inbox::Load;
+    use crate::media::tcp::outbox::Standing;
+
+    /// A frame with three bytes.
+    const FRAME: &[u8] = &[0, 3, 1, 2, 3];
+
+    struct Bench {
+        far: DuplexStream,
+        inbox: Arc<Inbox>,
+        outbox: Arc<Outbox>,
+        counters: Arc<Counters>,
+        task: JoinHandle<()>,
+        started: Instant,
+        _poll: Poll,
+    }
+
+    fn path() -> ClientPath {
+        ClientPath::Tcp {
+            conn: TcpConnId(1),
+            remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+        }
+    }
+
+    /// A client's connection that begins with these bytes.
+    fn client(already_read: &'static [u8]) -> Bench {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let inbox = Arc::new(Inbox::new(Arc::new(waker)));
+        let outbox = Arc::new(Outbox::new(Standing::New));
+        let counters = Arc::new(Counters::default());
+        let (io, far) = duplex(64 << 10);
+        let task = tokio::spawn({
+            let (inbox, outbox, counters) = (inbox.clone(), outbox.clone(), counters.clone());
+            async move {
+                let connection = Connection {
+                    io,
+                    inbox: &inbox,
+                    outbox,
+                    counters: &counters,
+                };
+                connection.serve_client(path(), already_read).await;
+            }
+        });
+        Bench {
+            far,
+            inbox,
+            outbox,
+            counters,
+            task,
+            started: Instant::now(),
+            _poll: poll,
+        }
+    }
+
+    impl Bench {
+        /// Waits for the end; gives how long that took, and what was counted as its reason.
+        async fn end(self) -> (u64, u64) {
+            self.task.await.unwrap();
+            let reason = self.counters.drops(DropReason::TcpUnauthenticated);
+            (self.started.elapsed().as_secs(), reason)
+        }
+
+        fn arrivals(&self) -> Vec<Arrival> {
+            let mut load = Load::default();
+            self.inbox.take(&mut load);
+            load.iter().map(|(arrival, _)| arrival).collect()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_too_little_is_closed_after_ten_seconds() {
+        for beginning in [&b""[..], &FRAME[..4]] {
+            assert_eq!(client(beginning).end().await, (10, 1));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_waits_for_the_verdict_and_no_longer_than_its_time() {
+        let mut bench = client(FRAME);
+        bench.far.write_all(FRAME).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(bench.arrivals(), [Arrival::FirstOfClient(path())], "one frame");
+        assert_eq!(bench.end().await, (10, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_refused_is_closed_at_once_and_gets_nothing() {
+        let mut bench = client(FRAME);
+        bench.outbox.push(b"an answer");
+        bench.outbox.refuse();
+        let mut received = Vec::new();
+        bench.far.read_to_end(&mut received).await.unwrap();
+        assert!(received.is_empty());
+        assert_eq!(bench.end().await, (0, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_kept_may_be_silent_for_a_minute() {
+        let mut bench = client(FRAME);
+        bench.outbox.keep();
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        bench.far.write_all(FRAME).await.unwrap();
+        bench.outbox.push(b"an answer");
+        let mut received = [0; 11];
+        bench.far.read_exact(&mut received).await.unwrap();
+        assert_eq!(&received, b"\0\x09an answer");
+        let expected = [Arrival::FirstOfClient(path()), Arrival::Client(path())];
+        assert_eq!(bench.arrivals(), expected);
+        assert_eq!(bench.end().await, (110, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_ends_with_its_call() {
+        let bench = client(FRAME);
+        bench.outbox.keep();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        bench.outbox.close();
+        assert_eq!(bench.end().await, (5, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_frame_is_short() {
+        let bench = client(&[4, 1]);
+        let counters = bench.counters.clone();
+        assert_eq!(bench.end().await, (0, 0));
+        assert_eq!(counters.drops(DropReason::FrameTooLong), 1);
     }
 }

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 use crate::ice::{ClientPath, Counter, Counters, DropReason, ServerPath, SocketId, TcpConnId};
 
-use connection::{Connection, Ended};
+use connection::Connection;
 pub use inbox::StreamEvent;
 pub(super) use inbox::{Arrival, Inbox, Load};
 use outbox::{Outbox, Standing};
@@ -100,14 +100,10 @@ impl Streams {
         let path = ClientPath::Tcp { conn, remote };
         let door = self.door_of(conn);
         let outbox = Arc::new(Outbox::new(Standing::New));
-        let Some(entered) = Entered::new(&self, End::Client { conn, path }, outbox.clone()) else {
+        let Some(_entered) = Entered::new(&self, End::Client { conn, path }, outbox.clone()) else {
             return door.counters.dropped(DropReason::TcpLimit);
         };
-        let inbox = door.inbox.clone();
-        let connection = Connection { io, inbox, outbox };
-        let ended = connection.serve_client(path, already_read).await;
-        drop(entered);
-        note(&ended, &door.counters);
+        door.connection(io, outbox).serve_client(path, already_read).await;
     }
 
     /// Begins a connection to a server, whose frames and events go to shard number `shard`. `None`: there are too
@@ -178,11 +174,15 @@ impl Streams {
     }
 }
 
-fn note(ended: &Ended, counters: &Counters) {
-    if let Some(reason) = ended.reason() {
-        counters.dropped(reason);
+impl Door {
+    fn connection<IO>(&self, io: IO, outbox: Arc<Outbox>) -> Connection<'_, IO> {
+        Connection {
+            io,
+            inbox: &self.inbox,
+            outbox,
+            counters: &self.counters,
+        }
     }
-    tracing::trace!(%ended, "ICE-TCP connection ended");
 }
 
 async fn connect_and_serve(entered: Entered, path: ServerPath, outbox: Arc<Outbox>) {
@@ -190,18 +190,14 @@ async fn connect_and_serve(entered: Entered, path: ServerPath, outbox: Arc<Outbo
     let door = entered.end.door(&streams);
     let connected = tokio::select! {
         connected = timeout(DIAL_TIMEOUT, connect(path.remote)) => connected,
-        () = outbox.closed() => return,
+        _ = outbox.closed() => return,
     };
     let Ok(Ok(io)) = connected else {
         return door.counters.dropped(DropReason::DialFailed);
     };
     door.counters.add(Counter::TcpDialled, 1);
     door.inbox.put_event(StreamEvent::ServerOpen(path));
-    let inbox = door.inbox.clone();
-    let connection = Connection { io, inbox, outbox };
-    let ended = connection.serve_server(path).await;
-    drop(entered);
-    note(&ended, &door.counters);
+    door.connection(io, outbox).serve_server(path).await;
 }
 
 async fn connect(remote: SocketAddr) -> io::Result<TcpStream> {

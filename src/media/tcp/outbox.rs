@@ -31,7 +31,9 @@ pub(super) enum Standing {
     New,
     /// It may stay.
     Known,
-    /// It is to be closed.
+    /// It has not authenticated, and is to be closed.
+    Refused,
+    /// Its call is over, and it is to be closed.
     Over,
 }
 
@@ -163,7 +165,7 @@ impl Outbox {
 
     /// Has the connection closed if it has not authenticated. `true` if so.
     pub(super) fn refuse(&self) -> bool {
-        self.change(Standing::New, Standing::Over)
+        self.change(Standing::New, Standing::Refused)
     }
 
     /// Has the connection closed.
@@ -181,21 +183,24 @@ impl Outbox {
         })
     }
 
-    /// Returns once it stands otherwise than `standing`, with how it stands then.
-    pub(super) async fn no_longer(&self, standing: Standing) -> Standing {
-        let mut watched = self.standing.subscribe();
-        match watched.wait_for(|now| *now != standing).await {
-            Ok(now) => *now,
-            // The sender is ours.
-            Err(_) => Standing::Over,
-        }
+    /// Returns once the connection has authenticated.
+    pub(super) async fn known(&self) {
+        self.wait_for(|standing| standing == Standing::Known).await;
     }
 
-    /// Returns once the connection is to be closed.
-    pub(super) async fn closed(&self) {
+    /// Returns once the connection is to be closed; whether that is because it was refused.
+    pub(super) async fn closed(&self) -> bool {
+        let closed = |standing| matches!(standing, Standing::Refused | Standing::Over);
+        self.wait_for(closed).await == Standing::Refused
+    }
+
+    async fn wait_for(&self, condition: impl Fn(Standing) -> bool) -> Standing {
         let mut watched = self.standing.subscribe();
-        // An error means that the sender is gone, and it is ours.
-        let _ = watched.wait_for(|now| *now == Standing::Over).await;
+        match watched.wait_for(|now| condition(*now)).await {
+            Ok(now) => *now,
+            // The sender would have to be gone, and it is ours.
+            Err(_) => Standing::Over,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
@@ -304,11 +309,11 @@ mod tests {
         let outbox = Outbox::new(Standing::New);
         assert!(outbox.keep());
         assert!(!outbox.keep() && !outbox.refuse());
-        assert_eq!(outbox.no_longer(Standing::New).await, Standing::Known);
+        outbox.known().await;
         outbox.close();
-        outbox.closed().await;
+        assert!(!outbox.closed().await);
         let other = Outbox::new(Standing::New);
         assert!(other.refuse() && !other.keep());
-        assert_eq!(other.no_longer(Standing::New).await, Standing::Over);
+        assert!(other.closed().await);
     }
 }
