@@ -136,11 +136,7 @@ impl Url<'_> {
     pub(super) fn server(&self) -> Option<Server> {
         let port = self.port.unwrap_or_else(|| self.scheme.default_port());
         let host = host(self.host).filter(|_| !self.has_path)?;
-        Some(Server {
-            scheme: self.scheme,
-            host,
-            port,
-        })
+        Some(Server::new(self.scheme, host, port))
     }
 
     /// Whether this is a bare word, as names of groups are; a host is told from them by its port or a dot.

@@ -14,7 +14,23 @@ pub(super) const TOP: &[&str] = &[
 /// `admin:`
 pub(super) const ADMIN: &[&str] = &["addr"];
 /// `services.<name>:`
-pub(super) const SERVICE: &[&str] = &["proto", "mode", "servers", "media", "net", "enable_http", "http"];
+pub(super) const SERVICE: &[&str] = &[
+    "proto",
+    "mode",
+    "hash",
+    "servers",
+    "health",
+    "slow_start",
+    "cookie",
+    "media",
+    "net",
+    "enable_http",
+    "http",
+];
+/// An entry of `services.<name>.servers` that is no plain URL.
+pub(super) const SERVER: &[&str] = &["url", "weight", "backup", "max_fails", "fail_timeout"];
+/// `services.<name>.health:`
+pub(super) const HEALTH: &[&str] = &["path", "interval", "timeout", "expect"];
 /// `services.<name>.media:`
 pub(super) const MEDIA: &[&str] = &["allow", "max_sessions"];
 /// `services.<name>.net:`
@@ -22,9 +38,15 @@ pub(super) const NET: &[&str] = &[
     "addr",
     "tls_crt_file",
     "tls_key_file",
+    "certificates",
+    "redirect_https",
+    "trusted_proxies",
     "enable_ice",
     "candidate_ips",
+    "trusted_proxies",
 ];
+/// An item of `services.<name>.net.certificates:`
+pub(super) const CERTIFICATE: &[&str] = &["crt", "key"];
 /// `services.<name>.http:`
 pub(super) const HTTP: &[&str] = &[
     "servername",

@@ -6,10 +6,6 @@ use super::tree::{Entry, Node, Value};
 
 /// The paths of such keys. `*` is any key; `*:tcp` any service of that `proto`.
 pub(super) const NOT_YET: &[&str] = &[
-    "services.*:http.net.tls_crt_file",
-    "services.*:http.net.tls_key_file",
-    "services.*:tcp.net.tls_crt_file",
-    "services.*:tcp.net.tls_key_file",
     "services.*.http.flush_interval",
     "services.*.http.global_flush_interval",
 ];

@@ -152,10 +152,21 @@ fn service<'t>(Entry { key, value }: &'t Entry, sink: &mut Sink) -> (&'t Key, Pr
 /// Reports the keys that belong to services of the other sort.
 fn refuse_foreign(proto: Proto, section: Section<'_>, sink: &mut Sink) {
     let (proto, foreign) = match proto {
-        Proto::Upstream => ("upstream", ["net", "enable_http", "http"]),
-        Proto::Listen(kind) => (kind.as_str(), ["mode", "servers", "media"]),
+        Proto::Upstream => ("upstream", &["net", "enable_http", "http"][..]),
+        Proto::Listen(kind) => (
+            kind.as_str(),
+            &[
+                "mode",
+                "hash",
+                "servers",
+                "health",
+                "slow_start",
+                "cookie",
+                "media",
+            ][..],
+        ),
     };
-    for key in foreign {
+    for &key in foreign {
         if let Some(entry) = section.entry(key) {
             sink.error(entry.key.mark, Problem::NotForProto { key, proto });
         }

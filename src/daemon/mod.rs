@@ -2,7 +2,7 @@
 //! requests.
 //!
 //! ```text
-//!  config ─▶ key ─▶ media plane ─▶ upstream names ─▶ policies ─▶ HTTP listeners ─▶ admin ─▶ signals ─▶ drain
+//!  config ─▶ key ─▶ media plane ─▶ upstream names ─▶ policies ─▶ revived calls ─▶ HTTP listeners ─▶ admin ─▶ signals ─▶ drain
 //! ```
 
 mod addresses;
@@ -14,6 +14,7 @@ mod policies;
 mod report;
 mod running;
 mod scopes;
+mod snapshot;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use crate::cli::{EX_USAGE, Run};
 use crate::config::{self, Config, Errors};
 use crate::demo::Demo;
+use crate::http::TlsError;
 
 pub use key_store::KeyError;
 use running::Running;
@@ -51,6 +53,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A certificate went bad after the configuration was read.
+    #[error("service {service}: {source}")]
+    Tls {
+        /// The service.
+        service: String,
+        /// What is wrong.
+        source: TlsError,
+    },
     /// Something else of the system is missing.
     #[error("{what}: {source}")]
     System {
@@ -67,7 +77,7 @@ impl StartError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => EX_USAGE,
-            Self::Key(_) | Self::Listen { .. } | Self::System { .. } => 1,
+            Self::Key(_) | Self::Listen { .. } | Self::Tls { .. } | Self::System { .. } => 1,
         }
     }
 
@@ -117,7 +127,7 @@ async fn serve(from_file: Option<Config>, file: Option<&Path>) -> Result<(), Sta
             "no state directory can be written; the key is in memory only and calls will not survive a restart"
         ),
     }
-    let running = Running::start(Arc::new(config), key.secret).await?;
+    let running = Running::start(Arc::new(config), &key).await?;
     if demo.is_some() {
         running.announce_demo();
     }

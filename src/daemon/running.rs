@@ -15,8 +15,10 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::admin;
 use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
-use crate::http::{self, Front, IceTcp, Limits as HttpLimits, Server, Site, TokenMemory};
-use crate::ice::{KeyRing, ListenerId, Transport};
+use crate::http::{
+    self, CERTIFICATE_POLL, Front, IceTcp, Limits as HttpLimits, Server, Site, Tls, TokenMemory,
+};
+use crate::ice::{Counters, KeyRing, ListenerId, Transport};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
 use crate::media::{Media, MediaConfig, ShardSeat, Streams, UdpListen};
@@ -26,8 +28,10 @@ use super::StartError;
 use super::addresses::{IceService, own_addresses};
 use super::calls::{MediaCalls, Refusals};
 use super::ice_tcp::ToStreams;
+use super::key_store::StoredKey;
 use super::policies::Policies;
 use super::report::DaemonReport;
+use super::snapshot::SnapshotFile;
 
 /// Tokens remembered for renegotiations.
 const REMEMBERED_TOKENS: usize = 65_536;
@@ -41,18 +45,19 @@ pub(super) struct Running {
     config: Arc<Config>,
     calls: Arc<MediaCalls>,
     report: Arc<DaemonReport>,
+    snapshot: Option<Arc<SnapshotFile>>,
     servers: Vec<Server>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Running {
     /// Starts everything. On an error nothing is left running.
-    pub(super) async fn start(config: Arc<Config>, secret: [u8; 32]) -> Result<Self, StartError> {
+    pub(super) async fn start(config: Arc<Config>, key: &StoredKey) -> Result<Self, StartError> {
         let limits = Limits {
             max_sessions: config.global.max_sessions,
             token_lifetime: config.global.token_lifetime.as_secs(),
         };
-        let shared = Arc::new(Shared::new(KeyRing::new(secret, &[]), limits));
+        let shared = Arc::new(Shared::new(KeyRing::new(key.secret, &[]), limits));
         // TCP first: a second daemon by mistake then fails before it shares the first one's UDP port.
         let listeners = bind_tcp(&config)?;
         let media = start_media(&config, &shared)?;
@@ -69,11 +74,18 @@ impl Running {
             tracing::warn!("some upstream names could not be looked up yet");
             publish(&calls);
         }
+        let mut tasks = vec![tokio::spawn(keep_fresh(config.clone(), calls.clone()))];
+        let snapshot = key.path.as_deref().map(SnapshotFile::beside).map(Arc::new);
+        if let Some(file) = &snapshot {
+            file.revive(&calls).await;
+            tasks.push(tokio::spawn(file.clone().keep(calls.clone())));
+        }
         let counters = Arc::new(http::Counters::default());
         let site_parts = Arc::new(http::Shared {
             upstreams: calls.upstreams.clone(),
             calls: calls.clone(),
             memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
+            affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::new(AtomicU64::new(0)),
         });
@@ -83,7 +95,8 @@ impl Running {
             http: counters,
             draining: AtomicBool::new(false),
         });
-        let mut tasks = vec![tokio::spawn(keep_fresh(config.clone(), calls.clone()))];
+        let checked = calls.upstreams.clone();
+        tasks.push(tokio::spawn(async move { checked.check_health().await }));
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }
@@ -91,6 +104,7 @@ impl Running {
             config,
             calls,
             report,
+            snapshot,
             servers,
             tasks,
         })
@@ -120,6 +134,9 @@ impl Running {
             () = signals.next() => tracing::warn!("stopped at once"),
         }
         self.tasks.iter().for_each(JoinHandle::abort);
+        if let Some(file) = self.snapshot {
+            file.conclude(self.calls).await;
+        }
     }
 }
 
@@ -195,21 +212,41 @@ fn start_tcp(
     on_tcp(config)
         .zip(listeners)
         .map(|(service, (_, listeners))| {
-            let site = |section| Arc::new(Site::new(section, parts.clone()));
-            let front = Arc::new(Front {
-                site: service.http.as_ref().map(site),
-                ice_tcp: service.enable_ice.then(|| ice_tcp.clone()),
-                trusted_proxies: Vec::new(),
-                counters: parts.counters.clone(),
-            });
+            let front = Arc::new(make_front(service, parts, &ice_tcp)?);
             let server = Server::start(listeners, &front, HttpLimits::default())
                 .map_err(|source| listen_error(service, source))?;
             for addr in server.addrs() {
-                tracing::info!(service = service.name, %addr, http = service.http.is_some(), ice = service.enable_ice, "TCP");
+                let (http, tls) = (service.http.is_some(), !service.certificates.is_empty());
+                tracing::info!(service = service.name, %addr, http, tls, ice = service.enable_ice, "TCP");
             }
             Ok(server)
         })
         .collect()
+}
+
+fn make_front(
+    service: &Service,
+    parts: &Arc<http::Shared>,
+    ice_tcp: &Arc<dyn IceTcp>,
+) -> Result<Front, StartError> {
+    let site = |section| Arc::new(Site::new(section, parts.clone()));
+    let tls = match service.certificates.as_slice() {
+        [] => None,
+        files => Some(
+            Tls::start(files, CERTIFICATE_POLL, &parts.counters).map_err(|source| StartError::Tls {
+                service: service.name.clone(),
+                source,
+            })?,
+        ),
+    };
+    Ok(Front {
+        site: service.http.as_ref().map(site),
+        ice_tcp: service.enable_ice.then(|| ice_tcp.clone()),
+        tls,
+        redirect_https: service.redirect_https,
+        trusted_proxies: service.trusted_proxies.clone(),
+        counters: parts.counters.clone(),
+    })
 }
 
 fn ice_udp(config: &Config) -> impl Iterator<Item = (ListenerId, &Service)> {
@@ -306,6 +343,7 @@ fn make_calls(
         upstreams,
         scopes: std::sync::Mutex::default(),
         refusals: Refusals::default(),
+        revival: Counters::default(),
     }
 }
 

@@ -41,6 +41,8 @@ counters! {
     connections_refused,
     /// Times that accepting failed (for want of file descriptors, mostly).
     accept_errors,
+    /// Connections that ended over bytes that are no request, or not a whole one.
+    connections_unreadable,
     /// Connections over HTTP/2.
     http2_connections,
     /// Connections over TLS, whatever is spoken inside.
@@ -63,12 +65,20 @@ counters! {
     tls_failed,
     /// TLS handshakes that did not end in time.
     tls_timeout,
+    /// Certificates that were read anew.
+    certificates_reloaded,
+    /// Changed certificates that were of no use; the ones before them stay.
+    certificates_refused,
     /// ICE-TCP on a service that takes none.
     ice_tcp_refused,
     /// HTTP on a service that serves none.
     http_refused,
+    /// HTTP/2 connections closed because their requests were taken back again and again.
+    http2_flood,
     /// Requests, WebSocket handshakes included.
     requests,
+    /// Requests over plain HTTP that were sent to HTTPS.
+    redirected,
     /// WebSockets that came up, both legs.
     websockets_opened,
     /// WebSockets that ended.
@@ -81,6 +91,10 @@ counters! {
     bodies_encoded,
     /// Requests to a group with no server of that kind.
     upstream_no_server,
+    /// Requests to a group of which no server is up.
+    upstream_down,
+    /// Requests sent once more, to another server.
+    upstream_retries,
     /// Requests that waited in vain for one of `max_conns`.
     upstream_busy,
     /// Upstream servers that could not be reached.
@@ -91,4 +105,10 @@ counters! {
     upstream_header_timeout,
     /// Upstream connections that broke before the response, and responses that were no HTTP.
     upstream_broken,
+    /// Calls whose server was noted, so that what follows goes there.
+    affinity_learned,
+    /// Requests that followed their call to its server.
+    affinity_followed,
+    /// Requests that followed a cookie to their server.
+    affinity_by_cookie,
 }

@@ -24,6 +24,9 @@ pub(super) enum Error {
     /// Files are only read; nothing is tunnelled.
     #[error("this method is not allowed here")]
     MethodNotAllowed,
+    /// Extended CONNECT to something other than a WebSocket (RFC 9220 section 3 asks for 501).
+    #[error("this protocol is not spoken here")]
+    UnknownProtocol,
     /// A WebSocket version other than 13.
     #[error("only version 13 of the WebSocket protocol is spoken here")]
     WebSocketVersion,
@@ -50,6 +53,7 @@ impl Error {
             Self::BadRequest(_) | Self::UploadBroken => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::UploadStalled => StatusCode::REQUEST_TIMEOUT,
             Self::Upstream(error) => upstream_status(error),
@@ -71,6 +75,7 @@ impl Error {
         // A request whose body failed is the client's failure, though the upstream's connection reports it.
         let error = match self {
             Self::Upstream(error) if error.cause::<UploadStalled>().is_some() => Self::UploadStalled,
+            Self::Upstream(UpstreamError::Upload(_)) => Self::UploadBroken,
             other => other,
         };
         error.count(counters);
@@ -87,6 +92,7 @@ impl Error {
     fn count(&self, counters: &Counters) {
         match self {
             Self::Upstream(UpstreamError::NoServer) => counters.upstream_no_server.add(),
+            Self::Upstream(UpstreamError::Down) => counters.upstream_down.add(),
             Self::Upstream(UpstreamError::Busy) => counters.upstream_busy.add(),
             Self::Upstream(UpstreamError::Dial(_)) => counters.upstream_dial.add(),
             Self::Upstream(UpstreamError::DialTimeout) => counters.upstream_dial_timeout.add(),
@@ -95,8 +101,10 @@ impl Error {
             }
             Self::Upstream(UpstreamError::Broken(_)) | Self::BadResponse(_) => counters.upstream_broken.add(),
             Self::BadRequest(_)
+            | Self::Upstream(UpstreamError::Upload(_))
             | Self::NotFound
             | Self::MethodNotAllowed
+            | Self::UnknownProtocol
             | Self::WebSocketVersion
             | Self::UploadStalled
             | Self::UploadBroken => {}
@@ -109,12 +117,13 @@ fn upstream_status(error: &UpstreamError) -> StatusCode {
         UpstreamError::NoServer | UpstreamError::Dial(_) | UpstreamError::Broken(_) => {
             StatusCode::BAD_GATEWAY
         }
-        UpstreamError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        UpstreamError::Busy | UpstreamError::Down => StatusCode::SERVICE_UNAVAILABLE,
+        UpstreamError::Upload(_) => StatusCode::BAD_REQUEST,
         UpstreamError::DialTimeout | UpstreamError::HeaderTimeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 
-fn text(status: StatusCode, reason: &str) -> Response<Body> {
+pub(super) fn text(status: StatusCode, reason: &str) -> Response<Body> {
     let body = Full::new(Bytes::from(format!("{reason}\n")));
     let mut response = Response::new(body.map_err(Into::into).boxed_unsync());
     *response.status_mut() = status;

@@ -8,6 +8,7 @@
 //! Only the bytes count, not ALPN: whoever negotiated one and speaks the other is served what it speaks. Everything
 //! up to the decision has deadlines and takes bounded memory; what is refused is closed and counted.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,14 +18,15 @@ use tokio::time::timeout;
 
 use crate::wire::sniff::Sniffed;
 
-use super::connection;
 use super::counters::Counters;
 use super::drain::{Admission, Phase};
 use super::opening::{Opening, OpeningError};
 use super::ports::{AsyncReadWrite, ConnInfo, IceTcp};
+use super::redirect::Redirect;
 use super::server::Limits;
-use super::site::Site;
-use super::ssltcp;
+use super::site::{Site, Visitor};
+use super::tls::Tls;
+use super::{connection, h2, ssltcp};
 
 /// What a service takes.
 pub struct Front {
@@ -32,6 +34,10 @@ pub struct Front {
     pub site: Option<Arc<Site>>,
     /// ICE-TCP; `None`: there is none.
     pub ice_tcp: Option<Arc<dyn IceTcp>>,
+    /// TLS; `None`: there is none.
+    pub tls: Option<Tls>,
+    /// Plain HTTP is redirected to HTTPS: on this port if there is TLS, else on 443.
+    pub redirect_https: bool,
     /// Whose PROXY headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// What happened.
@@ -43,6 +49,7 @@ impl std::fmt::Debug for Front {
         f.debug_struct("Front")
             .field("site", &self.site.is_some())
             .field("ice_tcp", &self.ice_tcp.is_some())
+            .field("tls", &self.tls.is_some())
             .field("trusted_proxies", &self.trusted_proxies)
             .finish_non_exhaustive()
     }
@@ -61,6 +68,10 @@ enum Refused {
     ProxyUntrusted,
     #[error("TLS where there is none")]
     NoTls,
+    #[error("the TLS handshake failed: {0}")]
+    TlsFailed(io::Error),
+    #[error("the TLS handshake took too long")]
+    TlsTooSlow,
     #[error("ICE-TCP where there is none")]
     NoIceTcp,
     #[error("HTTP where there is none")]
@@ -76,6 +87,8 @@ impl Refused {
             Self::Unknown => counters.front_unknown.add(),
             Self::ProxyUntrusted => counters.proxy_untrusted.add(),
             Self::NoTls => counters.tls_refused.add(),
+            Self::TlsFailed(_) => counters.tls_failed.add(),
+            Self::TlsTooSlow => counters.tls_timeout.add(),
             Self::NoIceTcp => counters.ice_tcp_refused.add(),
             Self::NoHttp => counters.http_refused.add(),
         }
@@ -107,7 +120,27 @@ impl Guest {
         };
         let (protocol, conn) = protocol?;
         self.conn = conn;
-        self.hand_over(opening, protocol).await
+        match protocol {
+            Sniffed::Tls => self.unwrap_tls(opening).await,
+            plain => self.hand_over(opening, plain).await,
+        }
+    }
+
+    async fn unwrap_tls<IO: AsyncReadWrite + 'static>(mut self, opening: Opening<IO>) -> Result<(), Refused> {
+        let front = self.front.clone();
+        let tls = front.tls.as_ref().ok_or(Refused::NoTls)?;
+        let handshake = self.in_time(tls.accept(opening.rewound())).await;
+        let stream = match handshake.map_err(|_| Refused::TlsTooSlow)? {
+            None => return Ok(()),
+            Some(stream) => stream.map_err(Refused::TlsFailed)?,
+        };
+        front.counters.tls_connections.add();
+        self.conn.secure = true;
+        let mut opening = Opening::new(stream);
+        match self.in_time(opening.protocol()).await? {
+            None => Ok(()),
+            Some(protocol) => self.hand_over(opening, protocol?).await,
+        }
     }
 
     /// Gives the stream to whoever serves its protocol.
@@ -118,18 +151,39 @@ impl Guest {
     ) -> Result<(), Refused> {
         match protocol {
             Sniffed::Http1 => {
-                let site = self.front.site.clone().ok_or(Refused::NoHttp)?;
-                connection::serve_http1(site, opening.rewound(), self.conn, self.admission, self.limits)
-                    .await;
+                let (site, visitor) = self.visit()?;
+                connection::serve_http1(site, opening.rewound(), visitor).await;
+                Ok(())
+            }
+            Sniffed::Http2 => {
+                let (site, visitor) = self.visit()?;
+                self.front.counters.http2_connections.add();
+                h2::serve_http2(site, opening.rewound(), visitor).await;
                 Ok(())
             }
             Sniffed::IceTcp => self.ice_tcp(opening).await,
             Sniffed::SslTcp => self.ssltcp(opening).await,
             Sniffed::Tls => Err(Refused::NoTls),
-            Sniffed::ProxyV1 | Sniffed::ProxyV2 | Sniffed::Http2 | Sniffed::Unknown | Sniffed::NeedMore => {
+            Sniffed::ProxyV1 | Sniffed::ProxyV2 | Sniffed::Unknown | Sniffed::NeedMore => {
                 Err(Refused::Unknown)
             }
         }
+    }
+
+    fn visit(&self) -> Result<(Arc<Site>, Visitor), Refused> {
+        let site = self.front.site.clone().ok_or(Refused::NoHttp)?;
+        let redirect = Redirect {
+            enabled: self.front.redirect_https,
+            same_port: self.front.tls.is_some(),
+        };
+        let visitor = Visitor {
+            connection: site.shared.next_connection(),
+            conn: self.conn,
+            admission: self.admission.clone(),
+            limits: self.limits,
+            redirect,
+        };
+        Ok((site, visitor))
     }
 
     async fn ice_tcp<IO: AsyncReadWrite + 'static>(mut self, opening: Opening<IO>) -> Result<(), Refused> {

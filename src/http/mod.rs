@@ -9,6 +9,8 @@
 //! A [`Front`] is one service at work, a [`Site`] its `http:` section. The media plane is reached through [`Calls`] only. This is no cache and no general web
 //! server: static files are there for demo pages.
 
+mod affinity;
+mod certificates;
 mod connection;
 mod content;
 mod context;
@@ -16,8 +18,11 @@ mod counters;
 mod drain;
 mod encoding;
 mod errors;
+mod explain;
 mod files;
 mod front;
+mod generations;
+mod h2;
 mod headers;
 mod listen;
 mod memory;
@@ -25,20 +30,27 @@ mod opening;
 mod ports;
 mod proxy;
 mod proxy_protocol;
+mod redirect;
+mod references;
 mod relay;
+mod retry;
 mod router;
 mod server;
 mod site;
 mod ssltcp;
 mod target;
+mod tls;
 mod upload;
 mod websocket;
 
+pub use affinity::Affinity;
 pub use counters::Counters;
 pub use drain::{Admission, Phase};
+pub use explain::{Asked, AskedError, Explanation};
 pub use front::Front;
 pub use listen::bind;
 pub use memory::TokenMemory;
 pub use ports::{AsyncReadWrite, Calls, ConnInfo, IceTcp, Served};
 pub use server::{Limits, Server};
 pub use site::{Shared, Site};
+pub use tls::{CERTIFICATE_POLL, Tls, TlsError};

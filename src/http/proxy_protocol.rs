@@ -190,3 +190,55 @@ fn is_secure(mut tlvs: &[u8]) -> Result<bool, Malformed> {
         Err(Malformed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const V1: &[u8] = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n";
+    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\xc0\x00\x02\x01\x13\x88\x01\xbb";
+
+    #[test]
+    fn a_header_is_read_once_it_is_whole_and_what_follows_is_left() {
+        let ends = Some(Ends {
+            source: "192.0.2.7:5000".parse().unwrap(),
+            destination: "192.0.2.1:443".parse().unwrap(),
+        });
+        for header in [V1, V2] {
+            for len in 0..header.len() {
+                assert_eq!(parse(&header[..len]), Ok(Parsed::NeedMore), "{len}");
+            }
+            let via = Via { ends, secure: false };
+            let len = header.len();
+            assert_eq!(parse(header), Ok(Parsed::Header { via, len }));
+            assert_eq!(parse(&[header, b"GET"].concat()), Ok(Parsed::Header { via, len }));
+        }
+    }
+
+    proptest! {
+        /// Whatever comes: no panic, an answer that more bytes do not change, and one within the limit.
+        #[test]
+        fn answers_are_final(
+            start in prop_oneof![Just(&V1[..11]), Just(&V2[..12]), Just(&V2[..16]), Just(&b""[..])],
+            noise in vec(any::<u8>(), 0..300),
+        ) {
+            let bytes = [start, &noise].concat();
+            let mut answer = Ok(Parsed::NeedMore);
+            for len in 0..=bytes.len() {
+                let now = parse(&bytes[..len]);
+                prop_assert!(answer == Ok(Parsed::NeedMore) || now == answer);
+                answer = now;
+            }
+        }
+
+        #[test]
+        fn no_header_is_waited_for_beyond_the_limit(start in 0..2_usize, fill in any::<u8>(), len in any::<u16>()) {
+            let start = [V1[..6].to_vec(), [&V2[..14], &len.to_be_bytes()].concat()][start].clone();
+            let bytes = [start, vec![fill; MAX_HEADER]].concat();
+            prop_assert_ne!(parse(&bytes), Ok(Parsed::NeedMore));
+        }
+    }
+}

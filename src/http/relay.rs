@@ -73,8 +73,22 @@ pub(super) async fn relay<C, S>(
     );
 }
 
-/// Passes messages on until the direction ends.
+/// Passes messages on until the direction ends, the last one included.
 async fn pump<R, W>(from: &mut R, to: &mut W, signalling: &Signalling, direction: Direction) -> End
+where
+    R: Stream<Item = Result<Message, Error>> + Unpin,
+    W: Sink<Message, Error = Error> + Unpin,
+{
+    let end = pass_on(from, to, signalling, direction).await;
+    if !matches!(end, End::ReceiverGone) {
+        // A half keeps the last message that was fed to it until it is flushed, and loses it when it is put together
+        // with the other. A receiver that does not take it is no reason to wait.
+        let _ = timeout(CLOSE_TIMEOUT, to.flush()).await;
+    }
+    end
+}
+
+async fn pass_on<R, W>(from: &mut R, to: &mut W, signalling: &Signalling, direction: Direction) -> End
 where
     R: Stream<Item = Result<Message, Error>> + Unpin,
     W: Sink<Message, Error = Error> + Unpin,

@@ -6,19 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Request, Response, Uri};
+use hyper::{HeaderMap, Request, Response, Uri};
+use ipnet::IpNet;
 
-use crate::config::{Http, Route, Server};
+use crate::config::{Http, PathRule, Route, Server};
 use crate::upstream::{Body, Client, Upstreams};
 
+use super::affinity::Affinity;
 use super::context::Signalling;
 use super::counters::Counters;
 use super::drain::Admission;
 use super::errors::Error;
 use super::files::Files;
-use super::headers::{self, REQUEST_ID};
+use super::headers::{self, Hop, REQUEST_ID};
 use super::memory::TokenMemory;
 use super::ports::{Calls, ConnInfo};
+use super::redirect::Redirect;
 use super::router::Router;
 use super::server::Limits;
 use super::target::Target;
@@ -32,6 +35,8 @@ pub struct Shared {
     pub calls: Arc<dyn Calls>,
     /// Tokens minted before.
     pub memory: Arc<TokenMemory>,
+    /// Which server has which call.
+    pub affinity: Arc<Affinity>,
     /// What happened.
     pub counters: Arc<Counters>,
     /// Numbers connections and WebSockets; start at any value.
@@ -61,6 +66,7 @@ pub struct Site {
     pub(super) client: Client,
     router: Router,
     files: Option<Files>,
+    trusted_proxies: Vec<IpNet>,
 }
 
 /// One client connection, as its requests see it.
@@ -70,6 +76,7 @@ pub(super) struct Visitor {
     pub(super) conn: ConnInfo,
     pub(super) admission: Admission,
     pub(super) limits: Limits,
+    pub(super) redirect: Redirect,
 }
 
 /// One request on its way to the upstream of a route.
@@ -77,7 +84,11 @@ pub(super) struct Exchange<'a> {
     pub(super) site: &'a Site,
     pub(super) visitor: &'a Visitor,
     pub(super) route: Arc<Route>,
+    /// The rule that made the path that the upstream sees, if one did.
+    pub(super) rule: Option<PathRule>,
     pub(super) target: Target,
+    /// The client came over TLS, to us or to a proxy that we trust.
+    pub(super) secure: bool,
     pub(super) id: &'a HeaderValue,
 }
 
@@ -89,6 +100,7 @@ impl Site {
             client: Client::new(&shared.upstreams, http),
             router: Router::new(http),
             files: http.root.as_deref().map(Files::new),
+            trusted_proxies: http.trusted_proxies.clone(),
             shared,
         }
     }
@@ -105,14 +117,24 @@ impl Site {
         response
     }
 
+    /// Peers whose word on where a request came from is taken.
+    pub(super) fn trusted_proxies(&self) -> &[IpNet] {
+        &self.trusted_proxies
+    }
+
     async fn answer(
         &self,
         visitor: &Visitor,
         mut request: Request<Incoming>,
         id: &HeaderValue,
     ) -> Result<Response<Body>, Error> {
-        let upgrade = hyper_tungstenite::is_upgrade_request(&request);
+        let upgrade = websocket::is_handshake(&request);
         let target = Target::of(&request, upgrade)?;
+        let secure = headers::is_secure(request.headers(), &visitor.conn, &self.trusted_proxies);
+        if !secure && visitor.redirect.applies(request.uri()) {
+            self.shared.counters.redirected.add();
+            return visitor.redirect.response(&target.authority, request.uri());
+        }
         let Some(found) = self.router.route(&target.key()) else {
             let files = self.files.as_ref().ok_or(Error::NotFound)?;
             return files.serve(request).await;
@@ -124,7 +146,9 @@ impl Site {
             site: self,
             visitor,
             route: found.route,
+            rule: found.rule,
             target,
+            secure,
             id,
         };
         if upgrade {
@@ -136,6 +160,17 @@ impl Site {
 }
 
 impl Exchange<'_> {
+    /// Makes a client's headers fit for an upstream.
+    pub(super) fn to_upstream(&self, headers: &mut HeaderMap) {
+        let hop = Hop {
+            conn: &self.visitor.conn,
+            authority: &self.target.authority,
+            id: self.id,
+            trusted: self.site.trusted_proxies(),
+        };
+        hop.to_upstream(headers);
+    }
+
     /// The rewriting of what this exchange's `connection` carries between its client and `server`.
     pub(super) async fn signalling(&self, server: &Server, connection: u64) -> Signalling {
         let shared = &self.site.shared;

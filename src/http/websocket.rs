@@ -1,44 +1,61 @@
-//! WebSocket handshakes (RFC 6455 section 4): the upstream is asked first, and only what it accepts is accepted from
-//! the client. A refusal passes as the response that it is.
+//! WebSocket handshakes of HTTP/1.1 (RFC 6455 section 4) and HTTP/2 (RFC 8441): the upstream is asked first, always
+//! over HTTP/1.1, and only what it accepts is accepted from the client. A refusal passes as the response that it is.
 //!
 //! No extension is negotiated on either side, so that messages can be read.
 
+use std::sync::Arc;
+
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, SET_COOKIE,
+    UPGRADE,
 };
+use hyper::upgrade::{self, OnUpgrade};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_tungstenite::HyperWebsocket;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::upstream::{Body, Purpose};
+use crate::upstream::{Body, Lease, Purpose};
 
+use super::affinity::Choice;
 use super::context::Signalling;
 use super::drain::Admission;
 use super::errors::Error;
+use super::retry::{self, Attempts};
 use super::site::Exchange;
 use super::target::list;
 use super::{headers, proxy, relay};
 
+const WEBSOCKET: &str = "websocket";
 /// The longest message that passes; longer ones end the WebSocket with code 1009.
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// Of each leg; tungstenite's own default is for bulk transfer.
 const BUFFER: usize = 16 * 1024;
+
+/// Whether a request asks for a WebSocket.
+pub(super) fn is_handshake<B>(request: &Request<B>) -> bool {
+    if let Some(protocol) = request.extensions().get::<Protocol>() {
+        return *request.method() == Method::CONNECT && protocol.as_str() == WEBSOCKET;
+    }
+    let names = |header: HeaderName, token: &str| {
+        list(request.headers(), header.as_str())
+            .iter()
+            .any(|named| named.eq_ignore_ascii_case(token))
+    };
+    names(CONNECTION, "upgrade") && names(UPGRADE, WEBSOCKET)
+}
 
 /// Answers an upgrade request, and relays the WebSocket that comes of it until it ends.
 pub(super) async fn serve(
     exchange: &Exchange<'_>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
-    if *request.method() != Method::GET {
-        return Err(Error::BadRequest("a WebSocket begins with GET"));
-    }
     if request
         .headers()
         .get(SEC_WEBSOCKET_VERSION)
@@ -47,27 +64,101 @@ pub(super) async fn serve(
     {
         return Err(Error::WebSocketVersion);
     }
-    let (mut accepted, client) = hyper_tungstenite::upgrade(&mut request, Some(config()))
-        .map_err(|_| Error::BadRequest("the WebSocket handshake has no key"))?;
+    let mut accepted = acceptance(&request)?;
+    let client = upgrade::on(&mut request);
+    // Upstreams, and the rules for repeating requests, know HTTP/1.1's handshake only.
+    *request.method_mut() = Method::GET;
 
-    let site = exchange.site;
-    let group = site.shared.upstreams.group(exchange.route.upstream);
-    let server = group.pick(Purpose::WebSocket)?;
-    let signalling = exchange.signalling(server, site.shared.next_connection()).await;
     let key = generate_key();
-    let mut response = site
-        .client
-        .send(server, handshake(exchange, &request, &key))
-        .await?;
+    let opened = open(exchange, &request, &key).await?;
+    let Opened {
+        choice,
+        signalling,
+        mut response,
+    } = opened;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return proxy::to_client(&signalling, request.method(), response).await;
+        if accepted.status() == StatusCode::OK && response.status().is_success() {
+            return Err(Error::BadResponse(
+                "it answered a WebSocket handshake as a request",
+            ));
+        }
+        return proxy::to_client(
+            exchange,
+            &signalling,
+            request.method(),
+            request.headers(),
+            choice,
+            response,
+        )
+        .await;
     }
     check(response.headers(), &key, exchange.target.protos())?;
-    let server = hyper::upgrade::on(&mut response);
+    let server = upgrade::on(&mut response);
     copy_headers(response.headers(), accepted.headers_mut());
+    if let Some(cookie) = choice.cookie {
+        accepted.headers_mut().append(SET_COOKIE, cookie);
+    }
     let admission = exchange.visitor.admission.clone();
-    tokio::spawn(run(client, server, signalling, admission));
-    Ok(accepted.map(|body| body.map_err(Into::into).boxed_unsync()))
+    tokio::spawn(run(client, server, signalling, choice.lease, admission));
+    Ok(accepted)
+}
+
+/// What the client is told once the upstream has accepted, apart from the upstream's own headers.
+fn acceptance<B>(request: &Request<B>) -> Result<Response<Body>, Error> {
+    let mut response = Response::new(empty());
+    if request.extensions().get::<Protocol>().is_some() {
+        // RFC 8441 section 5: no key, no upgrade, and 200 like any other CONNECT.
+        return Ok(response);
+    }
+    if *request.method() != Method::GET {
+        return Err(Error::BadRequest("a WebSocket begins with GET"));
+    }
+    let key = request.headers().get(SEC_WEBSOCKET_KEY);
+    let key = key.ok_or(Error::BadRequest("the WebSocket handshake has no key"))?;
+    let accept =
+        HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 makes a header value");
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+fn empty() -> Body {
+    http_body_util::Empty::new().map_err(Into::into).boxed_unsync()
+}
+
+/// An upstream's answer to a handshake.
+struct Opened {
+    choice: Choice,
+    signalling: Signalling,
+    response: Response<Body>,
+}
+
+/// Asks a server, and the next if that one cannot be reached.
+async fn open(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -> Result<Opened, Error> {
+    let site = exchange.site;
+    let connection = site.shared.next_connection();
+    let mut attempts = Attempts::default();
+    loop {
+        let choice = attempts.choose(exchange, Purpose::WebSocket, request.headers())?;
+        let signalling = exchange.signalling(choice.lease.server(), connection).await;
+        let ours = handshake(exchange, request, key);
+        match site.client.send(&choice.lease, ours).await {
+            Ok(response) => {
+                return Ok(Opened {
+                    choice,
+                    signalling,
+                    response,
+                });
+            }
+            Err(error) => {
+                let may_repeat = retry::is_harmless(request.method(), &error);
+                attempts.failed(exchange, &choice, error, may_repeat)?;
+            }
+        }
+    }
 }
 
 fn config() -> WebSocketConfig {
@@ -80,20 +171,15 @@ fn config() -> WebSocketConfig {
 
 /// Our own handshake towards the upstream, with the client's end-to-end headers.
 fn handshake(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -> Request<Body> {
-    let mut ours = Request::new(http_body_util::Empty::new().map_err(Into::into).boxed_unsync());
+    let mut ours = Request::new(empty());
     *ours.uri_mut() = request.uri().clone();
     let map = ours.headers_mut();
     *map = request.headers().clone();
-    headers::to_upstream(
-        map,
-        &exchange.visitor.conn,
-        &exchange.target.authority,
-        exchange.id,
-    );
+    exchange.to_upstream(map);
     map.remove(CONTENT_LENGTH);
     map.remove(SEC_WEBSOCKET_EXTENSIONS);
     map.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    map.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    map.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
     let key = HeaderValue::from_str(key).expect("base64 makes a header value");
     map.insert(SEC_WEBSOCKET_KEY, key);
     ours
@@ -128,17 +214,20 @@ fn copy_headers(theirs: &HeaderMap, ours: &mut HeaderMap) {
 }
 
 /// Waits for both connections to be upgraded and relays between them. If the client is gone by then, so is the
-/// upstream's connection.
+/// upstream's connection. The server counts as busy with it all the while.
 async fn run(
-    client: HyperWebsocket,
-    server: hyper::upgrade::OnUpgrade,
+    client: OnUpgrade,
+    server: OnUpgrade,
     signalling: Signalling,
+    _lease: Arc<Lease>,
     admission: Admission,
 ) {
     let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
         return;
     };
-    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, Some(config())).await;
+    let client = WebSocketStream::from_raw_socket(TokioIo::new(client), Role::Server, Some(config()));
+    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, Some(config()));
+    let (client, server) = tokio::join!(client, server);
     let shared = signalling.shared.clone();
     shared.counters.websockets_opened.add();
     relay::relay(client, server, &signalling, admission).await;

@@ -2,13 +2,14 @@
 //! tuple that packets for the client go to.
 //!
 //! The leg never checks; it answers, and it knows from the client's checks which tuples have consent. A tuple enters
-//! only with an [`Authenticated`] request in hand.
+//! only with an [`Authenticated`] request in hand, or with the word of the daemon before this one that it had been.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wire::stun::{Authenticated, Class, IntegrityKey, Role, Writer};
 
+use super::attest::Attested;
 use super::counters::DropReason;
 use super::path::ClientPath;
 use super::replay::SeenTransactions;
@@ -31,13 +32,34 @@ pub struct Tuple {
     last_media: AtomicU64,
 }
 
+/// When a tuple was last heard from, in milliseconds of the monotonic clock; 0: never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastSeen {
+    /// The last good check.
+    pub check: u64,
+    /// The last one that nominated it.
+    pub nomination: u64,
+    /// The last DTLS or SRTP packet.
+    pub media: u64,
+}
+
 impl Tuple {
-    fn new(path: ClientPath) -> Self {
+    fn new(path: ClientPath, seen: LastSeen) -> Self {
         Self {
             path,
-            last_check: 0.into(),
-            last_nomination: 0.into(),
-            last_media: 0.into(),
+            last_check: seen.check.into(),
+            last_nomination: seen.nomination.into(),
+            last_media: seen.media.into(),
+        }
+    }
+
+    /// When it was last heard from.
+    #[must_use]
+    pub fn last_seen(&self) -> LastSeen {
+        LastSeen {
+            check: self.last_check.load(Ordering::Relaxed),
+            nomination: self.last_nomination.load(Ordering::Relaxed),
+            media: self.last_media.load(Ordering::Relaxed),
         }
     }
 
@@ -167,6 +189,26 @@ impl ClientLeg {
             .max_by_key(|tuple| tuple.rank(mono))
     }
 
+    /// Every tuple that is remembered, with or without consent.
+    #[must_use]
+    pub fn tuples(&self) -> &[Arc<Tuple>] {
+        &self.tuples
+    }
+
+    /// Takes over tuples that had been checked before a restart, with what is left of their consent.
+    pub fn restore(
+        &mut self,
+        tuples: impl IntoIterator<Item = (ClientPath, LastSeen)>,
+        _proof: &Attested<'_>,
+    ) {
+        let tuples = tuples.into_iter().take(MAX_TUPLES);
+        self.tuples = tuples
+            .map(|(path, seen)| Arc::new(Tuple::new(path, seen)))
+            .collect();
+        let checks = self.tuples.iter().map(|tuple| tuple.last_seen().check);
+        self.last_check = checks.max().unwrap_or_default();
+    }
+
     /// Forgets a tuple that another call has taken.
     pub fn forget(&mut self, path: &ClientPath) {
         self.tuples.retain(|tuple| tuple.path != *path);
@@ -190,7 +232,7 @@ impl ClientLeg {
         if self.tuples.len() >= MAX_TUPLES {
             return Err(DropReason::SessionLimit);
         }
-        let tuple = Arc::new(Tuple::new(from));
+        let tuple = Arc::new(Tuple::new(from, LastSeen::default()));
         self.tuples.push(tuple.clone());
         Ok(tuple)
     }

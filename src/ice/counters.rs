@@ -60,10 +60,14 @@ named! {
         ServerNotAllowed = "server_not_allowed",
         /// No server-leg socket is free towards a server.
         NoServerSocket = "no_server_socket",
+        /// A check of a server on a pair of socket and address that belongs to another call.
+        PairTaken = "pair_taken",
         /// A packet longer than a receive buffer.
         Truncated = "truncated",
         /// The kernel refused to send.
         SendFailed = "send_failed",
+        /// A snapshot of calls that does not verify, is too old, or too large.
+        SnapshotRefused = "snapshot_refused",
         /// A slow ICE-TCP peer's queue was full.
         QueueFull = "queue_full",
         /// An ICE-TCP connection whose first frame did not authenticate, or did not come in time.
@@ -92,6 +96,8 @@ named! {
         ServerBytes = "server_bytes",
         /// Calls that began.
         SessionsOpened = "sessions_opened",
+        /// Calls among those that began which were taken over from before a restart.
+        SessionsRevived = "sessions_revived",
         /// Calls that ended.
         SessionsClosed = "sessions_closed",
         /// Calls whose server leg came up.

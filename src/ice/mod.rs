@@ -5,6 +5,7 @@
 //! packets leave through a [`Shell`]. It is not a general ICE library: it implements exactly the two roles that
 //! a proxy has (a lite responder towards clients, a full agent with one candidate towards servers).
 
+pub mod attest;
 pub mod client_leg;
 pub mod counters;
 pub mod credentials;
@@ -17,7 +18,8 @@ pub mod session;
 pub mod shell;
 pub mod token;
 
-pub use client_leg::Tuple;
+pub use attest::Attested;
+pub use client_leg::{LastSeen, Tuple};
 pub use counters::{Counter, Counters, DropReason};
 pub use credentials::Credentials;
 pub use keys::KeyRing;

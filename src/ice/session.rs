@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::wire::stun::{Authenticated, IntegrityKey, Message};
 
-use super::client_leg::{Checked, ClientLeg, Tuple};
+use super::attest::Attested;
+use super::client_leg::{Checked, ClientLeg, LastSeen, Tuple};
 use super::counters::DropReason;
 use super::keys::KeyRing;
 use super::path::{ClientPath, ServerPath, Transport};
@@ -77,6 +78,21 @@ impl Session {
             to_client: Pending::default(),
             announced: false,
         }
+    }
+
+    /// Takes over the client's tuples from before a restart.
+    pub fn restore_tuples(
+        &mut self,
+        tuples: impl IntoIterator<Item = (ClientPath, LastSeen)>,
+        proof: &Attested<'_>,
+    ) {
+        self.client.restore(tuples, proof);
+    }
+
+    /// The client's tuples, with or without consent.
+    #[must_use]
+    pub fn tuples(&self) -> &[Arc<Tuple>] {
+        self.client.tuples()
     }
 
     /// The key of the client's checks.

@@ -252,3 +252,51 @@ impl DirectFlow {
         !self.closed.swap(true, Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ice::{SocketId, TcpConnId};
+
+    fn path(n: u8) -> ServerPath {
+        ServerPath {
+            socket: SocketId(0),
+            remote: ([10, 0, 0, n], 9_000).into(),
+        }
+    }
+
+    fn flow() -> DirectFlow {
+        let call = DirectCall::new(RouteId(1), "abcd", "pwd", Vec::new(), 0);
+        let client = ClientPath::Tcp {
+            conn: TcpConnId(1),
+            remote: ([198, 51, 100, 1], 5_000).into(),
+        };
+        DirectFlow::new(Arc::new(call), client, "efgh", 0)
+    }
+
+    #[test]
+    fn a_chosen_path_that_is_silent_is_left_whatever_comes_on_others() {
+        let flow = flow();
+        flow.heard(path(1), 1_000);
+        assert!(flow.answered(path(1)));
+        for mono in (2_000..=10_999).step_by(500) {
+            flow.heard(path(2), mono);
+            flow.checked(mono);
+            assert_eq!(flow.chosen(), Some(path(1)), "{mono}");
+        }
+        flow.checked(1_000 + SILENCE);
+        assert_eq!(flow.chosen(), None);
+        assert!(!flow.answered(path(2)), "connected before");
+        assert_eq!(flow.chosen(), Some(path(2)));
+    }
+
+    #[test]
+    fn the_last_checks_of_the_server_are_remembered() {
+        let flow = flow();
+        for n in 0..100 {
+            flow.asked(TransactionId([n; 12]), path(n));
+        }
+        let known = (0..100).filter(|&n| flow.asked_on(TransactionId([n; 12])) == Some(path(n)));
+        assert!(known.eq(100 - MAX_ASKED as u8..100));
+    }
+}

@@ -19,12 +19,13 @@ use crate::ice::{
 };
 
 use super::direct::{DirectCall, DirectFlow};
+use super::revival::Waiting;
 
 /// Sessions that one token may carry: a browser has one, and one more while it restarts.
 const MAX_PER_TOKEN: usize = 4;
 /// A pair of socket and server address rests this long before another call gets it: a server that tells calls
 /// apart by address must have forgotten the last one. Milliseconds.
-const REST: u64 = 60_000;
+pub(super) const REST: u64 = 60_000;
 /// Trickled candidates of calls that have not begun, kept at most for this long and this many.
 const EARLY_LIFETIME: u64 = 60_000;
 const MAX_EARLY: usize = 4_096;
@@ -145,6 +146,8 @@ pub struct Shared {
     open: AtomicUsize,
     open_by_route: DashMap<RouteId, usize>,
     poked: Mutex<Vec<Arc<Call>>>,
+    /// Revived calls on their way to the shards.
+    pub(super) waiting: Waiting,
 }
 
 impl Shared {
@@ -164,6 +167,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             open_by_route: DashMap::new(),
             poked: Mutex::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -190,7 +194,10 @@ impl Shared {
     pub fn add_socket(&self, ipv6: bool, id: SocketId) {
         self.sockets.rcu(|old| {
             let mut new = Sockets::clone(old);
-            if ipv6 { &mut new.v6 } else { &mut new.v4 }.push(id);
+            let sockets = if ipv6 { &mut new.v6 } else { &mut new.v4 };
+            if !sockets.contains(&id) {
+                sockets.push(id);
+            }
             new
         });
     }
@@ -251,6 +258,12 @@ impl Shared {
             .iter()
             .find(|call| &*call.client_ufrag == client_ufrag)
             .cloned()
+    }
+
+    /// Every hijacked call.
+    #[must_use]
+    pub fn hijacked(&self) -> Vec<Arc<Call>> {
+        self.calls.iter().flat_map(|calls| calls.clone()).collect()
     }
 
     /// The call of a server's USERNAME.
@@ -405,6 +418,7 @@ impl Shared {
 
     /// Housekeeping, every few seconds: what has rested, what has expired.
     pub fn sweep(&self, mono: u64) {
+        self.waiting.sweep(mono);
         self.pairs.retain(|_, pair| {
             // A path that was admitted while its call ended on another shard.
             if matches!(pair, PairUse::Held(peer) if peer.is_closed()) {

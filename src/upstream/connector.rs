@@ -29,23 +29,41 @@ pub(super) struct Connector {
 }
 
 impl Connector {
+    /// A connector that offers HTTP/1.1 only.
     pub(super) fn new(upstreams: &Upstreams, http: &Http) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(upstreams.names().clone());
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(http.keepalive_timeout));
-        // Makes a dead address leave time for the next one; the bound on the whole is below.
-        tcp.set_connect_timeout(Some(http.dial_timeout));
         let inner = HttpsConnectorBuilder::new()
             .with_tls_config(upstreams.tls())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(tcp(upstreams, http));
         Self {
             inner,
             timeout: http.dial_timeout,
         }
     }
+
+    /// A connector that offers HTTP/2 first.
+    pub(super) fn offering_h2(upstreams: &Upstreams, http: &Http) -> Self {
+        let inner = HttpsConnectorBuilder::new()
+            .with_tls_config(upstreams.tls())
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp(upstreams, http));
+        Self {
+            inner,
+            timeout: http.dial_timeout,
+        }
+    }
+}
+
+fn tcp(upstreams: &Upstreams, http: &Http) -> HttpConnector<Names> {
+    let mut tcp = HttpConnector::new_with_resolver(upstreams.names().clone());
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(http.keepalive_timeout));
+    // Makes a dead address leave time for the next one; the bound on the whole is in the call.
+    tcp.set_connect_timeout(Some(http.dial_timeout));
+    tcp
 }
 
 impl Service<Uri> for Connector {

@@ -3,12 +3,18 @@
 //! Knows nothing of clients, routes or signalling. Shared by every `http:` section; what a section configures
 //! (timeouts, connection limits) lives in its [`Client`].
 
+mod balance;
 mod client;
 mod connector;
 mod error;
 mod group;
 mod guarded;
+mod h2;
+mod health;
 mod names;
+mod peer;
+mod permits;
+mod upload;
 
 use std::net::IpAddr;
 
@@ -20,8 +26,10 @@ use crate::config::{Scheme, UpstreamGroup};
 
 pub use client::{Body, BoxError, Client};
 pub use error::UpstreamError;
-pub use group::{Group, Purpose};
+pub use group::{Group, Purpose, Wish};
+pub(crate) use guarded::Guarded;
 pub use names::{FRESH_FOR, Names};
+pub use peer::{Lease, Peer, ServerId};
 
 /// Every upstream group of a configuration.
 #[derive(Debug)]
@@ -77,8 +85,8 @@ impl Upstreams {
     pub fn addresses(&self, index: usize) -> Vec<IpAddr> {
         let mut all: Vec<_> = self
             .group(index)
-            .servers()
-            .flat_map(|server| self.names.known(&server.host))
+            .all()
+            .flat_map(|peer| self.names.known(&peer.server().host))
             .collect();
         all.sort_unstable();
         all.dedup();
@@ -88,8 +96,14 @@ impl Upstreams {
     /// Looks up every server name whose answer is not fresh. To be called at start and every
     /// [`FRESH_FOR`] or so; names that fail keep their last good answer.
     pub async fn refresh(&self) {
-        let servers = self.groups.iter().flat_map(Group::servers);
-        join_all(servers.map(|server| self.names.resolve(&server.host))).await;
+        let peers = self.groups.iter().flat_map(Group::all);
+        join_all(peers.map(|peer| self.names.resolve(&peer.server().host))).await;
+    }
+
+    /// Runs the active checks of the groups that ask for them, for as long as it is polled.
+    pub async fn check_health(&self) {
+        let checks = self.groups.iter().filter_map(Group::checks);
+        join_all(checks.map(|checks| checks.run(self))).await;
     }
 
     fn tls(&self) -> ClientConfig {

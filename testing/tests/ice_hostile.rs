@@ -245,6 +245,24 @@ fn a_token_whose_servers_the_route_may_not_reach_is_refused() {
 }
 
 #[test]
+fn of_the_servers_addresses_only_those_are_tried_that_the_route_may_reach() {
+    let mut scene = scene(9);
+    let evil: SocketAddr = "192.168.1.1:22".parse().unwrap();
+    let login = scene.minted(|plan| plan.candidates = vec![evil, server_addr(5)]);
+    let bytes = scene.check(&login, "abcd");
+    scene.world.net.tap = Some(Vec::new());
+    scene.world.inject(Packet {
+        src: stranger(),
+        dst: LISTENER,
+        bytes,
+    });
+    scene.world.run(10_000);
+    let tap = scene.world.net.tap.take().unwrap();
+    assert!(tap.iter().any(|(_, packet)| packet.dst == server_addr(5)));
+    assert!(tap.iter().all(|(_, packet)| packet.dst != evil));
+}
+
+#[test]
 fn a_captured_check_cannot_be_replayed_from_elsewhere() {
     with_seeds(0..5, |seed| {
         let mut scene = scene(seed);

@@ -1,3 +1,5 @@
+//! Tests of the server leg on its own.
+
 use super::super::path::SocketId;
 use super::super::policy::RouteId;
 use super::*;
@@ -226,4 +228,60 @@ fn paths_are_bounded_and_distinct() {
     let added = (0..100).filter(|&n| leg.add_path(path(n), 0)).count();
     assert_eq!(added, MAX_PAIRS);
     assert!(!leg.add_path(path(0), 0));
+}
+
+/// A check of a server that controls.
+fn nomination(leg: &mut ServerLeg, mono: u64, from: ServerPath, nominate: bool, out: &mut Sent) {
+    let mut buf = [0; 300];
+    let mut writer = Writer::new(&mut buf, Class::Request, transaction(out));
+    writer.username("proxy:server").role(Role::Controlling(1));
+    if nominate {
+        writer.use_candidate();
+    }
+    let len = writer.finish(&IntegrityKey::new(&local().pwd)).unwrap();
+    leg.handle_request(mono, from, &parse(&buf[..len]), out).unwrap();
+}
+
+#[test]
+fn a_controlled_leg_follows_the_servers_nomination() {
+    let mut leg = ServerLeg::new(&claims(true, false), &local(), 0, 1_000_000, 7);
+    let mut out = Sent::default();
+    (1..=3).for_each(|n| assert!(leg.add_path(path(n), 0)));
+    leg.poll(0, &mut out);
+    let checks = out.checks();
+    answer(&mut leg, 1, &checks[0], None, &mut out);
+    answer(&mut leg, 1, &checks[1], None, &mut out);
+    assert_eq!(
+        leg.selected(),
+        Some(path(1)),
+        "the first to answer, until the server says"
+    );
+    nomination(&mut leg, 2, path(2), false, &mut out);
+    assert_eq!(leg.selected(), Some(path(1)));
+    nomination(&mut leg, 3, path(2), true, &mut out);
+    assert_eq!(
+        leg.selected(),
+        Some(path(2)),
+        "nominated, and has answered before"
+    );
+}
+
+#[test]
+fn a_nomination_before_the_answer_takes_effect_with_it() {
+    let mut leg = ServerLeg::new(&claims(true, false), &local(), 0, 1_000_000, 7);
+    let mut out = Sent::default();
+    (1..=2).for_each(|n| assert!(leg.add_path(path(n), 0)));
+    leg.poll(0, &mut out);
+    let checks = out.checks();
+    answer(&mut leg, 1, &checks[0], None, &mut out);
+    nomination(&mut leg, 2, path(2), true, &mut out);
+    assert_eq!(leg.selected(), Some(path(1)));
+    let triggered = out.checks();
+    assert_eq!(
+        (triggered.len(), triggered[0].0),
+        (1, path(2)),
+        "a triggered check"
+    );
+    answer(&mut leg, 3, &triggered[0], None, &mut out);
+    assert_eq!(leg.selected(), Some(path(2)));
 }

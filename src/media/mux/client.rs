@@ -1,10 +1,9 @@
 //! Packets from clients, and how a call begins.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-
-use crate::ice::{Claims, ClientPath, Counter, DropReason, Mode, Now, RoutePolicy, Session, Shell};
+use crate::ice::{Claims, ClientPath, Counter, DropReason, Now, RoutePolicy, Shell, Tuple};
+use crate::media::call::servers;
 use crate::media::shared::Call;
 use crate::wire::demux::{Datagram, classify};
 use crate::wire::stun::{Authenticated, Class, Fingerprint, IntegrityKey, Message};
@@ -13,8 +12,6 @@ use super::{ClientPeer, Mux};
 
 /// Room for any answer: header, XOR-MAPPED-ADDRESS or a reason, integrity, fingerprint.
 const MAX_ANSWER: usize = 128;
-/// A token may come from a node whose clock is ahead by this much, in seconds.
-const CLOCK_SKEW: u64 = 60;
 
 impl Mux {
     /// Takes a packet from a client.
@@ -36,7 +33,7 @@ impl Mux {
     }
 
     fn client_data<'b>(
-        &self,
+        &mut self,
         now: Now,
         from: ClientPath,
         packet: &'b [u8],
@@ -65,7 +62,13 @@ impl Mux {
             Some(ClientPeer::Direct(flow)) if !flow.is_closed() => {
                 Self::direct_data(now, flow, packet, shell)
             }
-            Some(_) | None => Err(DropReason::UnknownTuple),
+            Some(_) => Err(DropReason::UnknownTuple),
+            None => {
+                if !self.adopt_tuple(now, from) {
+                    return Err(DropReason::UnknownTuple);
+                }
+                self.client_data(now, from, packet, shell)
+            }
         }
     }
 
@@ -95,18 +98,20 @@ impl Mux {
                 return self.take_check(now, from, &call, &check, shell);
             }
         }
-        for call in self.shared.direct_calls(server_part) {
+        let direct = self.shared.direct_calls(server_part);
+        for call in &direct {
             if let Some(check) = message.authenticate(&call.key) {
-                return self.take_direct_check(now, from, &call, client_part, &check, shell);
+                return self.take_direct_check(now, from, call, client_part, &check, shell);
             }
         }
-        let claims = self
-            .shared
-            .keys
-            .load()
-            .open(server_part)
-            .map_err(|_| DropReason::TokenForged)?;
-        let policy = self.judge(&claims, now)?;
+        let claims = self.shared.keys.load().open(server_part).map_err(|_| {
+            if direct.is_empty() {
+                DropReason::TokenForged
+            } else {
+                DropReason::StunIntegrity
+            }
+        })?;
+        let policy = self.shared.judge(&claims, now)?;
         let key = IntegrityKey::new(&self.shared.keys.load().client_facing_pwd(server_part));
         let check = message.authenticate(&key).ok_or(DropReason::StunIntegrity)?;
         let call = self.begin(now, (server_part, client_part), &claims, &policy, key, shell)?;
@@ -130,57 +135,18 @@ impl Mux {
         }
     }
 
-    /// Whether a token that opened may be used now.
-    fn judge(&self, claims: &Claims, now: Now) -> Result<Arc<RoutePolicy>, DropReason> {
-        let (minted, unix) = (u64::from(claims.minted_at), now.unix / 1_000);
-        if minted > unix + CLOCK_SKEW || unix > minted + self.shared.limits.token_lifetime {
-            return Err(DropReason::TokenExpired);
-        }
-        let policy = self.shared.policy(claims.route).ok_or(DropReason::TokenRoute)?;
-        if policy.mode != Mode::Hijack {
-            return Err(DropReason::TokenRoute);
-        }
-        let refused = |addr| !policy.allow.permits(addr);
-        if !claims.candidates.is_empty() && claims.candidates.iter().all(|candidate| refused(candidate.addr))
-        {
-            return Err(DropReason::ServerNotAllowed);
-        }
-        Ok(policy)
-    }
-
     /// Begins a call. Its first check has been authenticated.
     fn begin<'b>(
         &mut self,
         now: Now,
-        (token, client_ufrag): (&str, &str),
+        names: (&str, &str),
         claims: &Claims,
         policy: &RoutePolicy,
         client_key: IntegrityKey,
         shell: &mut impl Shell<'b>,
     ) -> Result<Arc<Call>, DropReason> {
         let keys = self.shared.keys.load();
-        let local = keys.server_facing(claims.route, client_ufrag, Some(token));
-        let session = Session::new(
-            &keys,
-            token,
-            claims,
-            client_ufrag,
-            client_key,
-            now,
-            shell.random(),
-        );
-        let call = Arc::new(Call {
-            route: claims.route,
-            token: token.into(),
-            client_ufrag: client_ufrag.into(),
-            server_username: format!("{}:{}", local.ufrag, claims.ufrag).into(),
-            socket_hash: socket_hash(&local.ufrag),
-            downlink: ArcSwapOption::empty(),
-            uplink: ArcSwapOption::empty(),
-            wake: u64::MAX.into(),
-            closed: false.into(),
-            session: Mutex::new(session),
-        });
+        let call = Arc::new(Call::new(&keys, names, claims, client_key, now, shell.random()));
         let entered = self
             .shared
             .enter(call.clone(), policy.max_sessions)
@@ -189,11 +155,7 @@ impl Mux {
             // Another shard was faster with the same first check.
             return Ok(entered);
         }
-        let mut permitted = claims.candidates.clone();
-        permitted.retain(|candidate| policy.allow.permits(candidate.addr));
-        self.add_paths(&call, super::in_use(&permitted, claims.icetcp), now, shell);
-        self.add_early_candidates(&call, now, shell);
-        if call.lock().server_paths().next().is_none() && !claims.candidates.is_empty() {
+        if !self.connect(&call, servers(claims, policy), now, shell) && !claims.candidates.is_empty() {
             self.shared.close(&call, now.mono);
             return Err(DropReason::NoServerSocket);
         }
@@ -235,6 +197,7 @@ impl Mux {
         peer: ClientPeer,
         shell: &mut impl Shell<'b>,
     ) {
+        self.adopt_tuple(now, from);
         match (self.clients.get(&from), &peer) {
             (Some(ClientPeer::Hijack(old, old_tuple)), ClientPeer::Hijack(new, tuple))
                 if Arc::ptr_eq(old, new) && Arc::ptr_eq(old_tuple, tuple) =>
@@ -242,13 +205,24 @@ impl Mux {
                 return;
             }
             (Some(ClientPeer::Hijack(old, _)), ClientPeer::Hijack(new, _)) if Arc::ptr_eq(old, new) => {}
-            (Some(ClientPeer::Hijack(old, tuple)), _) => self.leave(now, old, tuple, shell),
+            (Some(ClientPeer::Hijack(old, tuple)), _) => forget(old, tuple, now),
             (Some(ClientPeer::Direct(old)), _) => {
                 super::direct::close(&self.shared, &self.counters, old, now, shell);
             }
             (None, _) => {}
         }
         self.clients.insert(from, peer);
+    }
+}
+
+/// Takes a tuple from a call: another has it now.
+pub(super) fn forget(call: &Call, tuple: &Arc<Tuple>, now: Now) {
+    let mut session = call.lock();
+    session.forget_tuple(&tuple.path);
+    let downlink = call.downlink.load();
+    if downlink.as_ref().is_some_and(|used| Arc::ptr_eq(used, tuple)) {
+        let next = session.release_to_client(now).map(|(tuple, _)| tuple);
+        call.downlink.store(next);
     }
 }
 

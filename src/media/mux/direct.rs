@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ice::{ClientPath, Counter, Counters, DropReason, Mode, Now, ServerPath, Shell, Transport};
+use crate::media::call::in_use;
 use crate::media::direct::{DirectCall, DirectFlow, MAX_PATHS};
 use crate::media::mux::client::socket_hash;
 use crate::media::shared::{Peer, Shared};
@@ -63,7 +64,7 @@ impl Mux {
         let flow = Arc::new(DirectFlow::new(call.clone(), from, client_ufrag, now.mono));
         let peer = Peer::Direct(flow.clone());
         let hash = socket_hash(client_ufrag);
-        for candidate in super::in_use(&permitted, policy.icetcp).take(MAX_PATHS) {
+        for candidate in in_use(&permitted, policy.icetcp).take(MAX_PATHS) {
             let path = match candidate.transport {
                 Transport::Udp => self.reserve(candidate.addr, hash, &peer, now, shell),
                 Transport::Tcp => self.dial(candidate.addr, &peer, now, shell),
@@ -115,18 +116,24 @@ impl Mux {
         if flow.holds_back(&from, now.mono) {
             return Err(DropReason::UdpHeldBack);
         }
-        flow.heard(from, now.mono);
         if classify(packet) == Datagram::Stun
             && let Ok(message) = Message::parse(packet)
         {
-            self.server_direct_stun(from, flow, &message);
+            self.server_direct_stun(from, flow, &message)?;
         }
+        flow.heard(from, now.mono);
         shell.forward_to_client(&flow.client, packet);
         Ok(())
     }
 
-    fn server_direct_stun(&self, from: ServerPath, flow: &DirectFlow, message: &Message<'_>) {
+    fn server_direct_stun(
+        &self,
+        from: ServerPath,
+        flow: &DirectFlow,
+        message: &Message<'_>,
+    ) -> Result<(), DropReason> {
         match message.class() {
+            Class::Request if is_for_another(flow, message) => return Err(DropReason::PairTaken),
             Class::Request => flow.asked(message.transaction(), from),
             Class::Success if flow.chosen().is_none() && message.authenticate(&flow.call.key).is_some() => {
                 if flow.answered(from) {
@@ -135,6 +142,7 @@ impl Mux {
             }
             Class::Success | Class::Error | Class::Indication => {}
         }
+        Ok(())
     }
 
     /// Passes an answer of the client back the way that the server's check came.
@@ -152,6 +160,14 @@ impl Mux {
             Some(_) | None => Self::direct_data(now, flow, message.bytes(), shell),
         }
     }
+}
+
+/// Whether a check is for another client: a server with one port for all calls checks the address that its SDP named,
+/// which may by now be the pair of another call.
+fn is_for_another(flow: &DirectFlow, check: &Message<'_>) -> bool {
+    check
+        .username_parts()
+        .is_some_and(|(client, _)| *client != *flow.client_ufrag)
 }
 
 /// Ends a flow; its server pairs rest.

@@ -13,8 +13,11 @@
 
 mod client;
 mod direct;
+mod revival;
 mod server;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::HashMap;
@@ -30,14 +33,13 @@ use crate::ice::{
 };
 
 use super::Multiplexer;
+use super::call::in_use;
 use super::direct::DirectFlow;
 use super::shared::{Call, Peer, Shared};
 use super::tcp::StreamEvent;
 pub use client::socket_hash;
 use timers::Timers;
 
-/// Of a server's TCP candidates no more are connected to for one call or tuple.
-const MAX_DIALLED: usize = 2;
 /// Housekeeping happens this often, in milliseconds.
 const SWEEP: u64 = 5_000;
 
@@ -75,6 +77,10 @@ pub struct Mux {
     servers: HashMap<(SocketId, SocketAddr), Peer, RandomState>,
     timers: Timers,
     next_sweep: u64,
+    /// When more revived calls are to be taken, while there are more.
+    next_arrivals: Option<u64>,
+    /// Sockets reopened for revived calls: when any call may use them, and whether they are IPv6.
+    reopened: Vec<(u64, bool, SocketId)>,
 }
 
 impl Mux {
@@ -88,6 +94,8 @@ impl Mux {
             servers: HashMap::default(),
             timers: Timers::default(),
             next_sweep: 0,
+            next_arrivals: None,
+            reopened: Vec::new(),
         }
     }
 
@@ -95,11 +103,17 @@ impl Mux {
     #[must_use]
     pub fn next_timeout(&self) -> Option<u64> {
         let sweep = Some(self.next_sweep);
-        self.timers.next().into_iter().chain(sweep).min()
+        self.timers
+            .next()
+            .into_iter()
+            .chain(self.next_arrivals)
+            .chain(sweep)
+            .min()
     }
 
     /// Runs the timers that are due, takes up what the control plane has told, and tidies.
     pub fn handle_timeout<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
+        self.take_arrivals(now, shell);
         for call in self.shared.take_poked() {
             self.add_early_candidates(&call, now, shell);
             self.drive(&call, now, shell);
@@ -207,7 +221,7 @@ impl Mux {
     fn add_paths<'b>(
         &self,
         call: &Arc<Call>,
-        candidates: impl Iterator<Item = ServerCandidate>,
+        candidates: impl IntoIterator<Item = ServerCandidate>,
         now: Now,
         shell: &mut impl Shell<'b>,
     ) {
@@ -233,6 +247,7 @@ impl Mux {
     }
 
     fn sweep<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
+        self.join_reopened(now);
         let (shared, counters) = (&self.shared, &self.counters);
         self.clients.retain(|path, peer| {
             if !peer.has_consent(now.mono)
@@ -250,22 +265,6 @@ impl Mux {
         self.servers.retain(|_, peer| !peer.is_closed());
         self.shared.sweep(now.mono);
     }
-}
-
-/// The candidates that paths are made to: TCP where it is preferred, or where there is nothing else.
-fn in_use(permitted: &[ServerCandidate], prefers_tcp: bool) -> impl Iterator<Item = ServerCandidate> {
-    let is_udp = |candidate: &ServerCandidate| candidate.transport == Transport::Udp;
-    let tcp = if prefers_tcp || !permitted.iter().any(is_udp) {
-        MAX_DIALLED
-    } else {
-        0
-    };
-    let udp = permitted.iter().filter(move |candidate| is_udp(candidate));
-    let tcp = permitted
-        .iter()
-        .filter(move |candidate| !is_udp(candidate))
-        .take(tcp);
-    tcp.chain(udp).copied()
 }
 
 /// Lends a shell to a server leg.

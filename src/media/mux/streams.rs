@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::ice::{ClientPath, Now, ServerCandidate, ServerPath, Shell, Transport, Tuple};
+use crate::ice::{ClientPath, Now, ServerCandidate, ServerPath, Shell, Transport};
 use crate::media::direct::DirectFlow;
 use crate::media::shared::{Call, Peer};
 use crate::media::tcp::StreamEvent;
 
+use super::client::forget;
 use super::{ClientPeer, Mux, Out};
 
 impl Mux {
@@ -40,30 +41,11 @@ impl Mux {
 
     fn client_closed<'b>(&mut self, now: Now, path: &ClientPath, shell: &mut impl Shell<'b>) {
         match self.clients.remove(path) {
-            Some(ClientPeer::Hijack(call, tuple)) => self.leave(now, &call, &tuple, shell),
+            Some(ClientPeer::Hijack(call, tuple)) => forget(&call, &tuple, now),
             Some(ClientPeer::Direct(flow)) => {
                 super::direct::close(&self.shared, &self.counters, &flow, now, shell);
             }
             None => {}
-        }
-    }
-
-    /// Has a call forget a tuple; what goes to the client takes the next best one.
-    pub(super) fn leave<'b>(&self, now: Now, call: &Call, tuple: &Arc<Tuple>, shell: &mut impl Shell<'b>) {
-        let mut session = call.lock();
-        session.forget_tuple(&tuple.path);
-        let in_use = |downlink: &Arc<Tuple>| Arc::ptr_eq(downlink, tuple);
-        if !call.downlink.load().as_ref().is_some_and(in_use) {
-            return;
-        }
-        match session.release_to_client(now) {
-            Some((next, waiting)) => {
-                self.point_downlink(call, &next);
-                waiting
-                    .iter()
-                    .for_each(|packet| shell.send_to_client(&next.path, packet));
-            }
-            None => call.downlink.store(None),
         }
     }
 

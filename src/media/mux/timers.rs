@@ -57,6 +57,12 @@ impl Timers {
         self.heap.peek().map(|timer| timer.due)
     }
 
+    /// How many entries there are, those worth nothing included.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Takes out one that is due; its next poll is to be set then.
     pub(super) fn pop(&mut self, mono: u64) -> Option<Arc<Call>> {
         while self.next()? <= mono {

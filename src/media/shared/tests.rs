@@ -1,3 +1,5 @@
+//! Tests of the shared tables: limits, pairs, early candidates.
+
 use super::*;
 
 const MONO: u64 = 1_000_000;

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -15,9 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use xrtc::config::{
-    Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup,
-};
+use xrtc::config::{Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup};
 use xrtc::http::{Calls, ConnInfo, Counters, Front as Door, Limits, Server, Shared, Site, TokenMemory};
 use xrtc::ice::{KeyRing, RouteId, Transport};
 use xrtc::signaling::{Fact, ProxyCandidate, Refusal};
@@ -96,18 +93,7 @@ impl Setup {
     /// No route, no files.
     pub(crate) fn empty() -> Self {
         Self {
-            http: Http {
-                servername: None,
-                root: None,
-                max_conns: 100,
-                idle_conn_timeout: Duration::from_secs(30),
-                dial_timeout: Duration::from_secs(10),
-                response_header_timeout: Duration::from_secs(300),
-                keepalive_timeout: Duration::from_secs(1200),
-                flush_interval: Duration::from_millis(100),
-                global_flush_interval: Duration::from_millis(100),
-                routes: Vec::new(),
-            },
+            http: Http::default(),
             groups: Vec::new(),
             limits: Limits::default(),
         }
@@ -128,15 +114,18 @@ impl Setup {
         });
         let counters = Arc::new(Counters::default());
         let shared = Arc::new(Shared {
-            upstreams,
+            upstreams: upstreams.clone(),
             calls: calls.clone(),
             memory: Arc::new(TokenMemory::default()),
+            affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::default(),
         });
         let door = Arc::new(Door {
             site: Some(Arc::new(Site::new(&self.http, shared))),
             ice_tcp: None,
+            tls: None,
+            redirect_https: false,
             trusted_proxies: Vec::new(),
             counters: counters.clone(),
         });
@@ -149,6 +138,7 @@ impl Setup {
         Front {
             addr: server.addrs()[0],
             server,
+            upstreams,
             calls,
             counters,
         }
@@ -156,20 +146,10 @@ impl Setup {
 }
 
 pub(crate) fn group(servers: &[(Scheme, SocketAddr)]) -> UpstreamGroup {
-    UpstreamGroup {
-        name: "group".into(),
-        mode: Balance::RoundRobin,
-        servers: servers
-            .iter()
-            .map(|&(scheme, addr)| UpstreamServer {
-                scheme,
-                host: addr.ip().to_string(),
-                port: addr.port(),
-            })
-            .collect(),
-        media_allow: Vec::new(),
-        max_sessions: None,
-    }
+    let server = |&(scheme, addr): &(Scheme, SocketAddr)| {
+        UpstreamServer::new(scheme, addr.ip().to_string(), addr.port())
+    };
+    UpstreamGroup::new("group", servers.iter().map(server).collect())
 }
 
 pub(crate) fn route(tag: &str, upstream: usize, prefix: &str, rewrite: Option<&str>) -> Route {
@@ -193,6 +173,7 @@ pub(crate) fn route(tag: &str, upstream: usize, prefix: &str, rewrite: Option<&s
 pub(crate) struct Front {
     pub(crate) addr: SocketAddr,
     pub(crate) server: Server,
+    pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) calls: Arc<MockCalls>,
     pub(crate) counters: Arc<Counters>,
 }

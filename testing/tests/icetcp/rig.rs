@@ -164,6 +164,8 @@ fn start_door(streams: &Arc<Streams>) -> HttpServer {
     let front = Front {
         site: None,
         ice_tcp: Some(Arc::new(ToStreams(streams.clone()))),
+        tls: None,
+        redirect_https: false,
         trusted_proxies: Vec::new(),
         counters: Arc::new(HttpCounters::default()),
     };

@@ -45,6 +45,10 @@ impl Shell<'_> for Shown {
         None
     }
 
+    fn server_socket_on(&mut self, _: bool, _: u16) -> Option<SocketId> {
+        None
+    }
+
     fn random(&mut self) -> u64 {
         self.random += 0x9e37_79b9;
         self.random
