@@ -164,7 +164,7 @@ impl ResolvesServerCert for Certificates {
         let schemes = hello.signature_schemes();
         let fits = |certificate: &&Certificate| certificate.key.key.choose_scheme(schemes).is_some();
         let mut candidates = table.candidates(hello.server_name());
-        let chosen = candidates.find(fits).or(table.certificates.first())?;
+        let chosen = candidates.find(fits).or_else(|| table.certificates.first())?;
         Some(chosen.key.clone())
     }
 }
