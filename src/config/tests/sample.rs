@@ -135,10 +135,7 @@ fn the_shape_of_the_original_loads() {
 
     assert_eq!(
         config.warnings,
-        [
-            "accepted, but without effect yet: `enable_ice` (line 29), `flush_interval` (line 41), \
-          `global_flush_interval` (line 42), `icetcp` (line 46)"
-        ]
+        ["accepted, but without effect yet: `flush_interval` (line 41), `global_flush_interval` (line 42)"]
     );
 }
 
