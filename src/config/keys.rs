@@ -22,6 +22,7 @@ pub(super) const SERVICE: &[&str] = &[
     "health",
     "slow_start",
     "cookie",
+    "tls",
     "media",
     "net",
     "enable_http",
@@ -31,6 +32,8 @@ pub(super) const SERVICE: &[&str] = &[
 pub(super) const SERVER: &[&str] = &["url", "weight", "backup", "max_fails", "fail_timeout"];
 /// `services.<name>.health:`
 pub(super) const HEALTH: &[&str] = &["path", "interval", "timeout", "expect"];
+/// `services.<name>.tls:`
+pub(super) const UPSTREAM_TLS: &[&str] = &["ca", "server_name", "insecure"];
 /// `services.<name>.media:`
 pub(super) const MEDIA: &[&str] = &["allow", "max_sessions"];
 /// `services.<name>.net:`

@@ -33,7 +33,7 @@ mod tests;
 use std::io::Read as _;
 use std::path::Path;
 
-pub use certificates::{Certificate, CertificateError};
+pub use certificates::{Certificate, CertificateError, load_roots};
 pub use errors::{Error, Errors, Mark, Problem};
 pub use model::*;
 

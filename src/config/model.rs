@@ -252,6 +252,8 @@ pub struct UpstreamGroup {
     pub slow_start: Duration,
     /// Whether a client gets a cookie that names its server (default true).
     pub cookie: bool,
+    /// How its `https` and `wss` servers are verified.
+    pub tls: UpstreamTls,
     /// `media.allow`: networks that calls may be sent to beside the servers' own addresses.
     pub media_allow: Vec<IpNet>,
     /// `media.max_sessions`: calls at once (default: the global limit).
@@ -269,10 +271,22 @@ impl UpstreamGroup {
             health: None,
             slow_start: Duration::from_secs(10),
             cookie: true,
+            tls: UpstreamTls::default(),
             media_allow: Vec::new(),
             max_sessions: None,
         }
     }
+}
+
+/// `tls` of an upstream group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Who may have signed the servers' certificates, PEM; `None`: the system's trusted roots.
+    pub ca: Option<PathBuf>,
+    /// Asked for and verified in place of the servers' own names.
+    pub server_name: Option<String>,
+    /// Nothing is verified: anyone on the way may read and change what is sent.
+    pub insecure: bool,
 }
 
 /// `mode` of an upstream group.

@@ -6,10 +6,8 @@ use super::tree::{Entry, Node, Value};
 
 /// The paths of such keys. `*` is any key; `*:tcp` any service of that `proto`.
 pub(super) const NOT_YET: &[&str] = &[
-    "services.*:tcp.net.enable_ice",
     "services.*.http.flush_interval",
     "services.*.http.global_flush_interval",
-    "services.*.http.routes.*.icetcp",
 ];
 
 /// Lines that are named per key; the rest is counted.

@@ -96,7 +96,7 @@ pub(super) fn config(root: &Node, base: &Path, sink: &mut Sink) -> Config {
     let mut listening = Vec::new();
     for (key, proto, section) in services {
         match proto {
-            Proto::Upstream => walk.upstreams.declare(key, section, walk.sink),
+            Proto::Upstream => walk.upstreams.declare(key, section, walk.base, walk.sink),
             Proto::Listen(kind) => listening.push((key, kind, section)),
         }
     }
@@ -162,6 +162,7 @@ fn refuse_foreign(proto: Proto, section: Section<'_>, sink: &mut Sink) {
                 "health",
                 "slow_start",
                 "cookie",
+                "tls",
                 "media",
             ][..],
         ),

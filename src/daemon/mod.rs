@@ -7,6 +7,7 @@
 
 mod addresses;
 mod calls;
+mod ice_tcp;
 mod key_store;
 mod logging;
 mod policies;

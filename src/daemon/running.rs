@@ -8,22 +8,26 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::admin;
 use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
-use crate::http::{self, CERTIFICATE_POLL, Front, Limits as HttpLimits, Server, Site, Tls, TokenMemory};
+use crate::http::{
+    self, CERTIFICATE_POLL, Front, IceTcp, Limits as HttpLimits, Server, Site, Tls, TokenMemory,
+};
 use crate::ice::{Counters, KeyRing, ListenerId, Transport};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
-use crate::media::{Media, MediaConfig, ShardSeat, UdpListen};
+use crate::media::{Media, MediaConfig, ShardSeat, Streams, UdpListen};
 use crate::upstream::{FRESH_FOR, Upstreams};
 
 use super::StartError;
 use super::addresses::{IceService, own_addresses};
 use super::calls::{MediaCalls, Refusals};
+use super::ice_tcp::ToStreams;
 use super::key_store::StoredKey;
 use super::policies::Policies;
 use super::report::DaemonReport;
@@ -85,7 +89,7 @@ impl Running {
             counters: counters.clone(),
             connections: Arc::new(AtomicU64::new(0)),
         });
-        let servers = start_tcp(&config, listeners, &site_parts)?;
+        let servers = start_tcp(&config, listeners, &site_parts, calls.media.streams())?;
         let report = Arc::new(DaemonReport {
             calls: calls.clone(),
             http: counters,
@@ -202,22 +206,34 @@ fn start_tcp(
     config: &Config,
     listeners: Vec<Bound>,
     parts: &Arc<http::Shared>,
+    streams: &Arc<Streams>,
 ) -> Result<Vec<Server>, StartError> {
+    let ice_tcp: Arc<dyn IceTcp> = Arc::new(ToStreams(streams.clone()));
     on_tcp(config)
         .zip(listeners)
         .map(|(service, (_, listeners))| {
-            let front = Arc::new(make_front(service, parts)?);
+            let front = Arc::new(make_front(service, parts, &ice_tcp)?);
             let server = Server::start(listeners, &front, HttpLimits::default())
                 .map_err(|source| listen_error(service, source))?;
             for addr in server.addrs() {
-                tracing::info!(service = service.name, %addr, http = service.http.is_some(), tls = !service.certificates.is_empty(), "TCP");
+                let serves = if service.http.is_some() {
+                    "HTTP and WebSocket"
+                } else {
+                    "ICE over TCP"
+                };
+                let (tls, ice) = (!service.certificates.is_empty(), service.enable_ice);
+                tracing::info!(service = service.name, %addr, tls, ice, "{serves}");
             }
             Ok(server)
         })
         .collect()
 }
 
-fn make_front(service: &Service, parts: &Arc<http::Shared>) -> Result<Front, StartError> {
+fn make_front(
+    service: &Service,
+    parts: &Arc<http::Shared>,
+    ice_tcp: &Arc<dyn IceTcp>,
+) -> Result<Front, StartError> {
     let site = |section| Arc::new(Site::new(section, parts.clone()));
     let tls = match service.certificates.as_slice() {
         [] => None,
@@ -230,7 +246,7 @@ fn make_front(service: &Service, parts: &Arc<http::Shared>) -> Result<Front, Sta
     };
     Ok(Front {
         site: service.http.as_ref().map(site),
-        ice_tcp: None,
+        ice_tcp: service.enable_ice.then(|| ice_tcp.clone()),
         tls,
         redirect_https: service.redirect_https,
         trusted_proxies: service.trusted_proxies.clone(),
@@ -279,10 +295,33 @@ fn start_media(config: &Config, shared: &Arc<Shared>) -> Result<Arc<Media>, Star
             source,
         },
     })?;
+    media.streams().dial_on(Handle::current());
     for (_, addr) in media.bound() {
         tracing::info!(%addr, "ICE over UDP");
     }
     Ok(Arc::new(media))
+}
+
+/// Where clients can send ICE, with the ports that are really listened on.
+fn ice_services(config: &Config, media: &Media, http: &[Bound]) -> Vec<IceService> {
+    let offered = |transport, service: &Service, port| IceService {
+        transport,
+        addr: ListenAddr {
+            ip: service.addr.ip,
+            port,
+        },
+        ips: service.candidate_ips.clone(),
+    };
+    let udp = ice_udp(config).filter_map(|(id, service)| {
+        let (_, addr) = media.bound().iter().find(|(bound, _)| *bound == id)?;
+        Some(offered(Transport::Udp, service, addr.port()))
+    });
+    let tcp = on_tcp(config).zip(http).filter(|(service, _)| service.enable_ice);
+    let tcp = tcp.filter_map(|(service, (_, listeners))| {
+        let addr = listeners.first()?.local_addr().ok()?;
+        Some(offered(Transport::Tcp, service, addr.port()))
+    });
+    udp.chain(tcp).collect()
 }
 
 fn make_calls(
@@ -292,26 +331,7 @@ fn make_calls(
     upstreams: Arc<Upstreams>,
     http: &[Bound],
 ) -> MediaCalls {
-    let udp_port = |id| {
-        media
-            .bound()
-            .iter()
-            .find(|(bound, _)| *bound == id)
-            .map(|(_, addr)| addr.port())
-    };
-    let services: Vec<IceService> = ice_udp(config)
-        .filter_map(|(id, service)| {
-            let addr = ListenAddr {
-                ip: service.addr.ip,
-                port: udp_port(id)?,
-            };
-            Some(IceService {
-                transport: Transport::Udp,
-                addr,
-                ips: service.candidate_ips.clone(),
-            })
-        })
-        .collect();
+    let services = ice_services(config, &media, http);
     let tcp = http
         .iter()
         .flat_map(|(_, listeners)| listeners)
@@ -351,8 +371,11 @@ fn publish(calls: &MediaCalls) {
 }
 
 fn candidate_names(config: &Config) -> impl Iterator<Item = &str> {
-    ice_udp(config)
-        .flat_map(|(_, service)| match &service.candidate_ips {
+    config
+        .services
+        .iter()
+        .filter(|service| service.enable_ice)
+        .flat_map(|service| match &service.candidate_ips {
             CandidateIps::Auto => &[][..],
             CandidateIps::List(hosts) => hosts,
         })

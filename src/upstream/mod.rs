@@ -14,15 +14,14 @@ mod health;
 mod names;
 mod peer;
 mod permits;
+mod tls;
 mod upload;
 
 use std::net::IpAddr;
 
 use futures_util::future::join_all;
-use hyper_rustls::ConfigBuilderExt as _;
-use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::{Scheme, UpstreamGroup};
+use crate::config::UpstreamGroup;
 
 pub use client::{Body, BoxError, Client};
 pub use error::UpstreamError;
@@ -36,31 +35,24 @@ pub use peer::{Lease, Peer, ServerId};
 pub struct Upstreams {
     groups: Vec<Group>,
     names: Names,
-    tls: ClientConfig,
+    tls: tls::Settings,
 }
 
 impl Upstreams {
     /// The groups in the order of [`crate::config::Config::upstreams`]. The system's trusted roots are read if a
-    /// server is spoken to over TLS.
+    /// server is verified against them.
     ///
     /// # Errors
-    /// The system's roots are needed and cannot be read.
+    /// The system's roots, or those of a group, are needed and cannot be read.
     pub fn new(groups: &[UpstreamGroup]) -> std::io::Result<Self> {
-        let secure = groups
+        let mut settings = tls::Settings::default();
+        let groups = groups
             .iter()
-            .flat_map(|group| &group.servers)
-            .any(|server| matches!(server.scheme, Scheme::Https | Scheme::Wss));
-        let tls = if secure {
-            ClientConfig::builder().with_native_roots()?.with_no_client_auth()
-        } else {
-            ClientConfig::builder()
-                .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth()
-        };
+            .map(|group| Ok(Group::new(group, settings.of(group)?)));
         Ok(Self {
-            groups: groups.iter().map(Group::new).collect(),
+            groups: groups.collect::<std::io::Result<_>>()?,
             names: Names::default(),
-            tls,
+            tls: settings,
         })
     }
 
@@ -104,9 +96,5 @@ impl Upstreams {
     pub async fn check_health(&self) {
         let checks = self.groups.iter().filter_map(Group::checks);
         join_all(checks.map(|checks| checks.run(self))).await;
-    }
-
-    fn tls(&self) -> ClientConfig {
-        self.tls.clone()
     }
 }

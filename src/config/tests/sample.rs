@@ -135,10 +135,7 @@ fn the_shape_of_the_original_loads() {
 
     assert_eq!(
         config.warnings,
-        [
-            "accepted, but without effect yet: `enable_ice` (line 29), `flush_interval` (line 41), \
-          `global_flush_interval` (line 42), `icetcp` (line 46)"
-        ]
+        ["accepted, but without effect yet: `flush_interval` (line 41), `global_flush_interval` (line 42)"]
     );
 }
 
@@ -257,6 +254,7 @@ services:
     health: {path: /up?x, interval: 1s, timeout: 2s, expect: 200}
     slow_start: 5s
     cookie: false
+    tls: {ca: CRT, server_name: janus.internal, insecure: false}
     media: {allow: [10.0.0.0/8], max_sessions: 10}
   t:
     proto: tcp
@@ -295,6 +293,7 @@ fn every_key_is_taken_and_documented() {
         keys::SERVICE,
         keys::SERVER,
         keys::HEALTH,
+        keys::UPSTREAM_TLS,
         keys::MEDIA,
         keys::NET,
         keys::CERTIFICATE,

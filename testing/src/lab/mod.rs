@@ -42,5 +42,4 @@ pub use rest::rest_clients;
 pub use topology::Topology;
 pub use trace::Trace;
 pub use workdir::WorkDir;
-pub(crate) use xrtc::binary;
-pub use xrtc::{PORT, Xrtc};
+pub use xrtc::{PORT, Xrtc, XrtcOptions, binary};

@@ -27,7 +27,7 @@ use crate::origin;
 /// How often changed certificates are looked for.
 const POLL: Duration = Duration::from_millis(20);
 /// For what must happen.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Here no call is made.
 struct NoCalls(Arc<KeyRing>);
@@ -87,6 +87,8 @@ pub(crate) struct Setup {
     pub(crate) http: bool,
     pub(crate) ice: bool,
     pub(crate) limits: Limits,
+    /// Each is at `/NUMBER`, the first also at all else; without any there is the echoing upstream.
+    pub(crate) groups: Vec<UpstreamGroup>,
 }
 
 impl Default for Setup {
@@ -99,6 +101,7 @@ impl Default for Setup {
             http: true,
             ice: true,
             limits: Limits::default(),
+            groups: Vec::new(),
         }
     }
 }
@@ -119,16 +122,19 @@ impl Setup {
             .collect()
     }
 
-    pub(crate) async fn start(self) -> Door {
-        let groups = [group(origin::start().await)];
+    pub(crate) async fn start(mut self) -> Door {
+        if self.groups.is_empty() {
+            self.groups.push(group(origin::start().await));
+        }
+        let numbered = (0..self.groups.len()).map(|number| route(number, &format!("/{number}")));
         let http = Http {
-            routes: vec![everything()],
+            routes: numbered.chain([route(0, "/")]).collect(),
             trusted_proxies: self.networks(),
             ..Http::default()
         };
         let counters = Arc::new(Counters::default());
         let shared = Arc::new(Shared {
-            upstreams: Arc::new(Upstreams::new(&groups).unwrap()),
+            upstreams: Arc::new(Upstreams::new(&self.groups).unwrap()),
             calls: Arc::new(NoCalls(Arc::new(KeyRing::new([7; 32], &[])))),
             memory: Arc::new(TokenMemory::default()),
             affinity: Arc::default(),
@@ -188,18 +194,18 @@ fn group(addr: SocketAddr) -> UpstreamGroup {
     UpstreamGroup::new("echo", vec![server(Scheme::Http), server(Scheme::Ws)])
 }
 
-fn everything() -> Route {
+fn route(upstream: usize, prefix: &str) -> Route {
     Route {
-        tag: "all".into(),
-        id: RouteId::of("test", "all"),
-        upstream: 0,
+        tag: prefix.into(),
+        id: RouteId::of("test", prefix),
+        upstream,
         icetcp: false,
         icedirect: false,
         match_all: false,
         hosts: Vec::new(),
         protos: Vec::new(),
         paths: vec![PathRule {
-            prefix: "/".into(),
+            prefix: prefix.into(),
             rewrite: None,
         }],
     }
