@@ -5,6 +5,9 @@
 //! 2. the client's cookie, if it keeps one ([`cookie`]) and its server is up;
 //! 3. the group's balancer.
 //!
+//! What is noted is forgotten when the daemon restarts. A Janus server that is asked for a session of another one says
+//! so and has done nothing ([`is_disclaimer`]); then the others are asked, and who knows the session is noted again.
+//!
 //! The first is binding: the call exists on that server only, so even one that is down is asked, and no other. The
 //! second is a wish. A WebSocket needs no entry, being one connection; a Janus session that is claimed from another
 //! WebSocket than its own is found by the cookie.
@@ -26,7 +29,7 @@ use crate::upstream::{Group, Lease, Peer, Purpose, ServerId, UpstreamError, Wish
 use super::headers::client_ip;
 use super::site::Exchange;
 
-pub(super) use learn::{Told, learn};
+pub(super) use learn::{Told, is_disclaimer, learn};
 pub use table::Affinity;
 
 /// The server for a request.
