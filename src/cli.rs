@@ -92,6 +92,7 @@ fn summary(config: &Config, out: &mut impl Write) -> io::Result<()> {
         tls,
         enable_ice,
         candidate_ips,
+        max_connections: _,
         http,
     } in &config.services
     {

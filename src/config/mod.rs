@@ -10,6 +10,7 @@
 mod addresses;
 mod errors;
 mod keys;
+mod limits;
 mod listeners;
 mod nearest;
 mod not_yet;

@@ -11,8 +11,6 @@ pub(super) const NOT_YET: &[&str] = &[
     "services.*:tcp.net.tls_crt_file",
     "services.*:tcp.net.tls_key_file",
     "services.*:tcp.net.enable_ice",
-    "services.*.http.flush_interval",
-    "services.*.http.global_flush_interval",
     "services.*.http.routes.*.icetcp",
 ];
 

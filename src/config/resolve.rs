@@ -45,7 +45,7 @@ pub(super) struct Walk<'a> {
     pub(super) listeners: Listeners,
     /// Each `root`, and where it stands.
     pub(super) roots: Vec<(PathBuf, Mark)>,
-    /// Private keys and where the daemon keeps its own.
+    /// Private keys, where the daemon keeps its own, and access logs.
     pub(super) secrets: Vec<PathBuf>,
     /// `service/tag` by id.
     ids: HashMap<RouteId, String>,

@@ -8,9 +8,12 @@ use super::keys;
 use super::model::{CandidateHost, CandidateIps, Http, ListenAddr, Service, ServiceKind, TlsFiles};
 use super::resolve::Walk;
 use super::routes;
-use super::scalars::{boolean, path};
+use super::scalars::{boolean, integer, path};
 use super::section::Section;
 use super::tree::{Entry, Key, Node, Value, short};
+
+const MAX_CONNECTIONS: usize = 10_000_000;
+const DEFAULT_CONNECTIONS: usize = 16_384;
 
 /// Reads a service and claims its address.
 pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk: &mut Walk<'_>) -> Service {
@@ -29,6 +32,7 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
         walk.sink.error(entry.key.mark, problem);
     }
     let candidate_ips = candidate_ips(net, enable_ice, walk.sink);
+    let max_connections = max_connections(kind, net, walk.sink);
     let http = http(name, kind, section, walk);
     if kind != ServiceKind::Http && !enable_ice && http.is_none() {
         let text = format!(
@@ -44,8 +48,19 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
         tls,
         enable_ice,
         candidate_ips,
+        max_connections,
         http,
     }
+}
+
+fn max_connections(kind: ServiceKind, net: Section<'_>, sink: &mut Sink) -> usize {
+    const KEY: &str = "max_connections";
+    let written = net.value(KEY, sink, |node| integer(node, 1..=MAX_CONNECTIONS));
+    if let Some(entry) = net.entry(KEY).filter(|_| kind == ServiceKind::Udp) {
+        let proto = kind.as_str();
+        sink.error(entry.key.mark, Problem::NotForProto { key: KEY, proto });
+    }
+    written.unwrap_or(DEFAULT_CONNECTIONS)
 }
 
 fn addr(name: &Key, kind: ServiceKind, net: Section<'_>, walk: &mut Walk<'_>) -> ListenAddr {

@@ -1,4 +1,6 @@
 //! The media plane as the HTTP side sees it: signalling facts become calls, addresses become candidates.
+//!
+//! What a reload replaces is one [`Generation`], swapped as a whole; calls and their tables outlive it.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::config::Route;
+use crate::config::{Config, Route};
 use crate::http::{Calls, ConnInfo};
 use crate::ice::{KeyRing, RouteId, ServerCandidate};
 use crate::media::direct::DirectCall;
@@ -30,18 +32,27 @@ pub(super) struct MediaCalls {
     pub(super) media: Arc<Media>,
     /// The clock of the tables.
     pub(super) clock: Clock,
-    /// Where clients can send ICE.
-    pub(super) services: Vec<IceService>,
+    /// What the configuration amounts to now.
+    pub(super) generation: ArcSwap<Generation>,
     /// This machine's addresses, refreshed from time to time.
     pub(super) own_ips: ArcSwap<Vec<IpAddr>>,
-    /// Makes a route's allow-list.
-    pub(super) policies: Policies,
-    /// Resolves the names of `candidate_ips`.
-    pub(super) upstreams: Arc<Upstreams>,
     /// Which call a trickled candidate belongs to.
     pub(super) scopes: Mutex<Scopes>,
     /// Descriptions that were left as they were, by reason.
     pub(super) refusals: Refusals,
+}
+
+/// A configuration at work.
+#[derive(Debug)]
+pub(super) struct Generation {
+    /// The configuration; where a change needs a restart, with what is still in effect.
+    pub(super) config: Arc<Config>,
+    /// Where clients can send ICE.
+    pub(super) services: Vec<IceService>,
+    /// Makes a route's allow-list.
+    pub(super) policies: Policies,
+    /// Resolves the names of servers and of `candidate_ips`.
+    pub(super) upstreams: Arc<Upstreams>,
 }
 
 impl MediaCalls {
@@ -108,8 +119,9 @@ impl Calls for MediaCalls {
 
     fn client_candidates(&self, conn: &ConnInfo) -> Vec<ProxyCandidate> {
         let own = self.own_ips.load();
-        addresses::candidates(&self.services, conn.local.ip(), &own, |name| {
-            self.upstreams.names().known(name)
+        let now = self.generation.load();
+        addresses::candidates(&now.services, conn.local.ip(), &own, |name| {
+            now.upstreams.names().known(name)
         })
     }
 
@@ -118,7 +130,9 @@ impl Calls for MediaCalls {
     }
 
     fn permits(&self, route: &Route, upstream_ips: &[IpAddr], addr: SocketAddr) -> bool {
-        self.policies
+        self.generation
+            .load()
+            .policies
             .policy(route, &self.own_ips.load(), upstream_ips)
             .allow
             .permits(addr)

@@ -3,16 +3,24 @@
 //!
 //! ```text
 //!  config ─▶ key ─▶ media plane ─▶ upstream names ─▶ policies ─▶ HTTP listeners ─▶ admin ─▶ signals ─▶ drain
+//!                                                       ▲                  │
+//!                                                       └────── reload ◀───┘
 //! ```
 
 mod addresses;
 mod calls;
 mod key_store;
+mod listeners;
 mod logging;
 mod policies;
+mod reload;
 mod report;
 mod running;
 mod scopes;
+mod signals;
+mod succession;
+mod systemd;
+mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,6 +58,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// An access log cannot be written.
+    #[error("access log {path}: {source}")]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Something else of the system is missing.
     #[error("{what}: {source}")]
     System {
@@ -66,7 +82,7 @@ impl StartError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => EX_USAGE,
-            Self::Key(_) | Self::Listen { .. } | Self::System { .. } => 1,
+            Self::Key(_) | Self::Listen { .. } | Self::AccessLog { .. } | Self::System { .. } => 1,
         }
     }
 
@@ -116,7 +132,7 @@ async fn serve(from_file: Option<Config>, file: Option<&Path>) -> Result<(), Sta
             "no state directory can be written; the key is in memory only and calls will not survive a restart"
         ),
     }
-    let running = Running::start(Arc::new(config), key.secret).await?;
+    let running = Running::start(Arc::new(config), key.secret, file).await?;
     if demo.is_some() {
         running.announce_demo();
     }

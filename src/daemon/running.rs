@@ -1,20 +1,18 @@
 //! A running daemon: its parts, the housekeeping between them, and the way to its end.
 
-use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::admin;
-use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
-use crate::http::{self, Limits as HttpLimits, Server, Site, TokenMemory};
+use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service};
+use crate::http::{self, AccessLogs, TokenMemory};
 use crate::ice::{KeyRing, ListenerId, Transport};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
@@ -23,155 +21,165 @@ use crate::upstream::{FRESH_FOR, Upstreams};
 
 use super::StartError;
 use super::addresses::{IceService, own_addresses};
-use super::calls::{MediaCalls, Refusals};
+use super::calls::{Generation, MediaCalls, Refusals};
+use super::listeners::Listeners;
 use super::policies::Policies;
+use super::reload::{Reloads, open_logs};
 use super::report::DaemonReport;
+use super::signals::{Signals, Wish};
+use super::succession::is_udp;
+use super::systemd;
+use super::watch::Watch;
 
 /// Tokens remembered for renegotiations.
 const REMEMBERED_TOKENS: usize = 65_536;
 /// How long the first look-up of the upstream names may hold up the start.
-const FIRST_LOOKUP: Duration = Duration::from_secs(5);
+pub(super) const FIRST_LOOKUP: Duration = Duration::from_secs(5);
 /// How often a draining daemon looks whether its calls have ended.
 const DRAIN_STEP: Duration = Duration::from_millis(200);
+/// How long the last lines of the access logs may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// The parts.
 pub(super) struct Running {
-    config: Arc<Config>,
-    calls: Arc<MediaCalls>,
-    report: Arc<DaemonReport>,
-    servers: Vec<Server>,
+    pub(super) watch: Option<Watch>,
+    pub(super) calls: Arc<MediaCalls>,
+    pub(super) report: Arc<DaemonReport>,
+    /// What the sites share now.
+    pub(super) parts: Arc<http::Shared>,
+    pub(super) listeners: Listeners,
+    signals: Signals,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Starts everything. On an error nothing is left running.
-    pub(super) async fn start(config: Arc<Config>, secret: [u8; 32]) -> Result<Self, StartError> {
+    /// Starts everything, and watches the file that the configuration is from. On an error nothing is left running.
+    pub(super) async fn start(
+        config: Arc<Config>,
+        secret: [u8; 32],
+        file: Option<&Path>,
+    ) -> Result<Self, StartError> {
+        let signals = Signals::new().map_err(StartError::system("waiting for signals"))?;
+        let watch = file.map(Watch::new);
         let limits = Limits {
             max_sessions: config.global.max_sessions,
             token_lifetime: config.global.token_lifetime.as_secs(),
         };
         let shared = Arc::new(Shared::new(KeyRing::new(secret, &[]), limits));
         // TCP first: a second daemon by mistake then fails before it shares the first one's UDP port.
-        let listeners = bind_http(&config)?;
+        let mut listeners = Listeners::default();
+        let bound = listeners.bind(&config)?;
+        let counters = Arc::new(http::Counters::default());
+        let access_logs = Arc::new(AccessLogs::new(counters.clone()));
+        open_logs(&access_logs, &config)?;
         let media = start_media(&config, &shared)?;
         let upstreams = Upstreams::new(&config.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
-        let calls = Arc::new(make_calls(
-            &config,
-            shared,
-            media,
-            Arc::new(upstreams),
-            &listeners,
-        ));
-        if timeout(FIRST_LOOKUP, refresh(&config, &calls)).await.is_err() {
+        let own = listeners.addrs_with(&config, &bound);
+        let calls = Arc::new(make_calls(&config, shared, media, Arc::new(upstreams), own));
+        if timeout(FIRST_LOOKUP, refresh(&calls)).await.is_err() {
             tracing::warn!("some upstream names could not be looked up yet");
             publish(&calls);
         }
-        let counters = Arc::new(http::Counters::default());
-        let site_parts = Arc::new(http::Shared {
-            upstreams: calls.upstreams.clone(),
+        let parts = Arc::new(http::Shared {
+            upstreams: calls.generation.load().upstreams.clone(),
             calls: calls.clone(),
             memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
             counters: counters.clone(),
             connections: Arc::new(AtomicU64::new(0)),
+            access_logs,
         });
-        let servers = start_http(&config, listeners, &site_parts)?;
+        listeners.serve(&config, bound, &parts, Duration::ZERO)?;
         let report = Arc::new(DaemonReport {
             calls: calls.clone(),
             http: counters,
             draining: AtomicBool::new(false),
+            reloads: Reloads::default(),
         });
-        let mut tasks = vec![tokio::spawn(keep_fresh(config.clone(), calls.clone()))];
+        let mut tasks = vec![tokio::spawn(keep_fresh(calls.clone()))];
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }
+        systemd::ready();
         Ok(Self {
-            config,
+            watch,
             calls,
             report,
-            servers,
+            parts,
+            listeners,
+            signals,
             tasks,
         })
     }
 
     /// Says where the demo is.
     pub(super) fn announce_demo(&self) {
-        for addr in self.servers.iter().flat_map(Server::addrs).take(1) {
+        for addr in self.listeners.addrs().take(1) {
             tracing::info!("the demo is at http://localhost:{}/", addr.port());
         }
     }
 
     /// Runs until SIGTERM or SIGINT, then drains: nothing new is accepted, requests and calls may finish within
-    /// `drain_timeout`. A second signal ends it at once.
-    pub(super) async fn until_stopped(self) {
-        let mut signals = match StopSignals::new() {
-            Ok(signals) => signals,
-            Err(error) => return tracing::error!(%error, "cannot wait for signals"),
-        };
-        signals.next().await;
-        let deadline = self.config.global.drain_timeout;
+    /// `drain_timeout`. A second signal ends it at once. Until then SIGHUP, or another configuration file, reloads;
+    /// SIGUSR1 opens the access logs again.
+    pub(super) async fn until_stopped(mut self) {
+        loop {
+            match self.next_wish().await {
+                Wish::Stop => break,
+                Wish::Reload => self.reload().await,
+                Wish::ReopenLogs => self.reopen_logs(),
+            }
+        }
+        systemd::stopping();
+        let deadline = self.calls.generation.load().config.global.drain_timeout;
         let open = self.calls.shared.open_sessions();
         tracing::info!(calls = open, deadline = ?deadline, "stopping; another signal stops at once");
         self.report.draining.store(true, Ordering::Relaxed);
         tokio::select! {
-            () = drain(self.servers, &self.calls, deadline) => tracing::info!("stopped"),
-            () = signals.next() => tracing::warn!("stopped at once"),
+            () = drain(self.listeners, &self.calls, deadline) => tracing::info!("stopped"),
+            () = self.signals.stop() => tracing::warn!("stopped at once"),
         }
         self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-async fn drain(servers: Vec<Server>, calls: &MediaCalls, deadline: Duration) {
-    let end = Instant::now() + deadline;
-    let servers: Vec<_> = servers
-        .into_iter()
-        .map(|server| tokio::spawn(server.shutdown(deadline)))
-        .collect();
-    while calls.shared.open_sessions() > 0 && Instant::now() < end {
-        sleep(DRAIN_STEP).await;
-    }
-    for server in servers {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "a server did not stop");
+        let logs = self.parts.access_logs.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.flush(LAST_LINES)).await {
+            tracing::error!(%error, "the access logs were not finished");
         }
     }
-}
 
-struct StopSignals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
+    async fn next_wish(&mut self) -> Wish {
+        let changed = async {
+            match &mut self.watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            wish = self.signals.next() => wish,
+            () = changed => Wish::Reload,
         }
+    }
+
+    fn reopen_logs(&self) {
+        let logs = self.parts.access_logs.clone();
+        // A disk that hangs holds up this thread, and nothing else.
+        tokio::task::spawn_blocking(move || {
+            logs.reopen();
+            tracing::info!("access logs opened again");
+        });
     }
 }
 
-/// A service's HTTP listeners.
-type Bound = (String, Vec<TcpListener>);
-
-fn bind_http(config: &Config) -> Result<Vec<Bound>, StartError> {
-    let services = config.services.iter().filter(|service| service.http.is_some());
-    services
-        .map(|service| {
-            let listeners = http::bind(service.addr).map_err(|source| listen_error(service, source))?;
-            Ok((service.name.clone(), listeners))
-        })
-        .collect()
+async fn drain(listeners: Listeners, calls: &MediaCalls, deadline: Duration) {
+    let end = Instant::now() + deadline;
+    let calls_end = async {
+        while calls.shared.open_sessions() > 0 && Instant::now() < end {
+            sleep(DRAIN_STEP).await;
+        }
+    };
+    tokio::join!(listeners.shutdown(deadline), calls_end);
 }
 
-fn listen_error(service: &Service, source: io::Error) -> StartError {
+fn listen_error(service: &Service, source: std::io::Error) -> StartError {
     StartError::Listen {
         service: service.name.clone(),
         addr: service.addr,
@@ -179,34 +187,8 @@ fn listen_error(service: &Service, source: io::Error) -> StartError {
     }
 }
 
-fn start_http(
-    config: &Config,
-    listeners: Vec<Bound>,
-    parts: &Arc<http::Shared>,
-) -> Result<Vec<Server>, StartError> {
-    let sites = config
-        .services
-        .iter()
-        .filter_map(|service| Some((service, service.http.as_ref()?)));
-    sites
-        .zip(listeners)
-        .map(|((service, section), (_, listeners))| {
-            let site = Arc::new(Site::new(section, parts.clone()));
-            let server = Server::start(listeners, &site, HttpLimits::default())
-                .map_err(|source| listen_error(service, source))?;
-            for addr in server.addrs() {
-                tracing::info!(service = service.name, %addr, "HTTP and WebSocket");
-            }
-            Ok(server)
-        })
-        .collect()
-}
-
 fn ice_udp(config: &Config) -> impl Iterator<Item = (ListenerId, &Service)> {
-    let services = config
-        .services
-        .iter()
-        .filter(|service| service.kind == ServiceKind::Udp && service.enable_ice);
+    let services = config.services.iter().filter(|service| is_udp(service));
     (0..).map(ListenerId).zip(services)
 }
 
@@ -254,63 +236,69 @@ fn make_calls(
     shared: Arc<Shared>,
     media: Arc<Media>,
     upstreams: Arc<Upstreams>,
-    http: &[Bound],
+    tcp: Vec<SocketAddr>,
 ) -> MediaCalls {
-    let udp_port = |id| {
-        media
-            .bound()
-            .iter()
-            .find(|(bound, _)| *bound == id)
-            .map(|(_, addr)| addr.port())
-    };
-    let services: Vec<IceService> = ice_udp(config)
-        .filter_map(|(id, service)| {
-            let addr = ListenAddr {
-                ip: service.addr.ip,
-                port: udp_port(id)?,
-            };
-            Some(IceService {
-                transport: Transport::Udp,
-                addr,
-                ips: service.candidate_ips.clone(),
-            })
-        })
-        .collect();
-    let tcp = http
-        .iter()
-        .flat_map(|(_, listeners)| listeners)
-        .filter_map(|listener| listener.local_addr().ok());
     let udp = media.bound().iter().map(|(_, addr)| *addr);
-    let own: Vec<_> = tcp.chain(udp).collect();
+    let generation = Generation {
+        config: config.clone(),
+        services: ice_services(config, &media),
+        policies: Policies::new(config.clone(), tcp.into_iter().chain(udp).collect()),
+        upstreams,
+    };
     MediaCalls {
-        policies: Policies::new(config.clone(), own),
         clock: media.clock(),
         shared,
         media,
-        services,
+        generation: ArcSwap::from_pointee(generation),
         own_ips: ArcSwap::from_pointee(own_addresses()),
-        upstreams,
         scopes: std::sync::Mutex::default(),
         refusals: Refusals::default(),
     }
 }
 
+/// Where clients can send ICE.
+pub(super) fn ice_services(config: &Config, media: &Media) -> Vec<IceService> {
+    let udp_port = |id| {
+        let mut bound = media.bound().iter();
+        bound.find(|(bound, _)| *bound == id).map(|(_, addr)| addr.port())
+    };
+    let services = ice_udp(config).filter_map(|(id, service)| {
+        let addr = ListenAddr {
+            ip: service.addr.ip,
+            port: udp_port(id)?,
+        };
+        Some(IceService {
+            transport: Transport::Udp,
+            addr,
+            ips: service.candidate_ips.clone(),
+        })
+    });
+    services.collect()
+}
+
 /// Looks upstream and candidate names up again, and lets the media plane know what came of it.
-async fn refresh(config: &Config, calls: &MediaCalls) {
-    calls.upstreams.refresh().await;
-    for name in candidate_names(config) {
-        if let Err(error) = calls.upstreams.names().resolve(name).await {
-            tracing::warn!(name, %error, "a name of candidate_ips cannot be looked up");
-        }
-    }
+async fn refresh(calls: &MediaCalls) {
+    look_up(&calls.generation.load_full()).await;
     calls.own_ips.store(Arc::new(own_addresses()));
     publish(calls);
 }
 
-fn publish(calls: &MediaCalls) {
+/// Looks up the names of a generation that are not fresh.
+pub(super) async fn look_up(generation: &Generation) {
+    generation.upstreams.refresh().await;
+    for name in candidate_names(&generation.config) {
+        if let Err(error) = generation.upstreams.names().resolve(name).await {
+            tracing::warn!(name, %error, "a name of candidate_ips cannot be looked up");
+        }
+    }
+}
+
+/// Lets the media plane know what each route's calls may do now.
+pub(super) fn publish(calls: &MediaCalls) {
     let own_ips = calls.own_ips.load();
-    let resolve = |upstream| -> Vec<IpAddr> { calls.upstreams.addresses(upstream) };
-    calls.policies.publish(&calls.shared, &own_ips, resolve);
+    let now = calls.generation.load();
+    let resolve = |upstream| -> Vec<IpAddr> { now.upstreams.addresses(upstream) };
+    now.policies.publish(&calls.shared, &own_ips, resolve);
 }
 
 fn candidate_names(config: &Config) -> impl Iterator<Item = &str> {
@@ -325,12 +313,12 @@ fn candidate_names(config: &Config) -> impl Iterator<Item = &str> {
         })
 }
 
-async fn keep_fresh(config: Arc<Config>, calls: Arc<MediaCalls>) {
+async fn keep_fresh(calls: Arc<MediaCalls>) {
     let mut every = interval(FRESH_FOR);
     every.tick().await;
     loop {
         every.tick().await;
-        refresh(&config, &calls).await;
+        refresh(&calls).await;
     }
 }
 

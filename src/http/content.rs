@@ -78,7 +78,7 @@ pub(super) async fn inspect(
     };
     let rewritten = match coding {
         Coding::Identity => signalling.rewrite(direction, &whole),
-        Coding::Gzip | Coding::Deflate | Coding::Other => match coding.decode(&whole, LIMIT) {
+        _ => match coding.decode(&whole, LIMIT) {
             Some(plain) => signalling.rewrite(direction, &plain),
             None => {
                 counters.bodies_encoded.add();

@@ -14,7 +14,7 @@ use super::context::Signalling;
 use super::errors::Error;
 use super::headers;
 use super::site::Exchange;
-use super::upload::{Upload, UploadStalled};
+use super::upload::{Upload, UploadStalled, UploadTooLarge};
 
 /// Endings of paths whose responses hold no signalling, so that they may come compressed.
 const ASSETS: [&str; 20] = [
@@ -32,7 +32,9 @@ pub(super) async fn forward(
     let signalling = exchange.signalling(server, exchange.visitor.connection).await;
     let method = request.method().clone();
     let request = to_upstream(exchange, &signalling, request).await?;
+    exchange.visit.sent_to(server);
     let response = exchange.site.client.send(server, request).await?;
+    exchange.visit.upstream_answered();
     to_client(&signalling, &method, response).await
 }
 
@@ -49,10 +51,18 @@ async fn to_upstream(
             .headers
             .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
-    let body = Upload::new(body, exchange.visitor.limits.body_timeout).boxed_unsync();
+    let limits = &exchange.limits;
+    let body = Upload::new(
+        body,
+        limits.body_timeout,
+        limits.body_bytes,
+        exchange.visit.clone(),
+    )
+    .boxed_unsync();
     let body = content::inspect(signalling, Direction::ToServer, &mut parts.headers, body)
         .await
         .map_err(|incomplete| match incomplete {
+            Incomplete::Broken(error) if error.is::<UploadTooLarge>() => Error::BodyTooLarge,
             Incomplete::Broken(error) if !error.is::<UploadStalled>() => Error::UploadBroken,
             Incomplete::Broken(_) | Incomplete::Stalled => Error::UploadStalled,
         })?;

@@ -154,6 +154,7 @@ mod tests {
                     rewrite: rewrite.map(Into::into),
                 })
                 .collect(),
+            limits: None,
         }
     }
 

@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::config;
+
 use super::connection::serve_connection;
 use super::drain::{Admission, Phase};
+use super::live::LiveSite;
 use super::ports::ConnInfo;
-use super::site::Site;
+use super::slots::Slots;
 
 /// Pause after an error that would only come again at once, such as having no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -28,23 +31,22 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
-/// Bounds on what clients may take up.
+/// Bounds on a client connection; what bounds its requests is their route's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once, WebSockets among them; more are closed at once.
-    pub connections: usize,
-    /// For the headers of a request to be complete, and for an idle connection.
+    /// For the headers of a request to be complete.
     pub header_timeout: Duration,
-    /// For the next piece of a request's body.
-    pub body_timeout: Duration,
+    /// For the next request.
+    pub idle_timeout: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// Those of a section.
+    #[must_use]
+    pub fn of(config: &config::Limits) -> Self {
         Self {
-            connections: 16_384,
-            header_timeout: Duration::from_secs(30),
-            body_timeout: Duration::from_secs(60),
+            header_timeout: config.header_timeout,
+            idle_timeout: config.idle_timeout,
         }
     }
 }
@@ -54,21 +56,23 @@ impl Default for Limits {
 pub struct Server {
     addrs: Vec<SocketAddr>,
     phase: watch::Sender<Phase>,
+    slots: Arc<Slots>,
     acceptors: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Serves a site on the listeners of [`super::bind`]. To be called within a tokio runtime.
+    /// Serves a site on the listeners of [`super::bind`], up to `connections` at once, WebSockets among them; more are
+    /// closed at once. To be called within a tokio runtime.
     ///
     /// # Errors
     /// A listener that does not know its address.
-    pub fn start(listeners: Vec<TcpListener>, site: &Arc<Site>, limits: Limits) -> io::Result<Self> {
+    pub fn start(listeners: Vec<TcpListener>, site: &Arc<LiveSite>, connections: usize) -> io::Result<Self> {
         let addrs = listeners
             .iter()
             .map(TcpListener::local_addr)
             .collect::<io::Result<_>>()?;
         let (phase, _) = watch::channel(Phase::Running);
-        let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        let slots = Arc::new(Slots::new(connections));
         let acceptors = listeners
             .into_iter()
             .map(|listener| {
@@ -76,7 +80,6 @@ impl Server {
                     site: site.clone(),
                     slots: slots.clone(),
                     admission: Admission::new(&phase),
-                    limits,
                 };
                 tokio::spawn(acceptor.run(listener))
             })
@@ -84,6 +87,7 @@ impl Server {
         Ok(Self {
             addrs,
             phase,
+            slots,
             acceptors,
         })
     }
@@ -92,6 +96,11 @@ impl Server {
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// Allows this many connections from now on; those that are there stay.
+    pub fn allow_connections(&self, connections: usize) {
+        self.slots.resize(connections);
     }
 
     /// Stops accepting, closes idle connections, lets requests finish and WebSockets go on until `deadline` has
@@ -110,10 +119,9 @@ impl Server {
 }
 
 struct Acceptor {
-    site: Arc<Site>,
-    slots: Arc<Semaphore>,
+    site: Arc<LiveSite>,
+    slots: Arc<Slots>,
     admission: Admission,
-    limits: Limits,
 }
 
 impl Acceptor {
@@ -132,7 +140,7 @@ impl Acceptor {
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    self.site.shared.counters.accept_errors.add();
+                    self.site.shared().counters.accept_errors.add();
                     // Once for each time of trouble: clients can bring it about.
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "cannot accept connections");
@@ -144,8 +152,8 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, remote: SocketAddr) {
-        let counters = &self.site.shared.counters;
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+        let counters = &self.site.shared().counters;
+        let Some(slot) = self.slots.take() else {
             counters.connections_refused.add();
             return;
         };
@@ -160,13 +168,7 @@ impl Acceptor {
             secure: false,
         };
         let admission = self.admission.with_slot(slot);
-        tokio::spawn(serve_connection(
-            self.site.clone(),
-            stream,
-            conn,
-            admission,
-            self.limits,
-        ));
+        tokio::spawn(serve_connection(self.site.clone(), stream, conn, admission));
     }
 }
 

@@ -6,22 +6,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri};
 
-use crate::config::{Http, Route, Server};
+use crate::config::{Http, Limits, Route, Server};
 use crate::upstream::{Body, Client, Upstreams};
 
+use super::access_log::{AccessLogs, Log};
 use super::context::Signalling;
 use super::counters::Counters;
 use super::drain::Admission;
 use super::errors::Error;
 use super::files::Files;
 use super::headers::{self, REQUEST_ID};
+use super::idle::Busy;
+use super::limits::{Scope, Scopes};
 use super::memory::TokenMemory;
 use super::ports::{Calls, ConnInfo};
 use super::router::Router;
-use super::server::Limits;
 use super::target::Target;
+use super::visit::Visit;
 use super::{proxy, websocket};
 
 /// What all sites of the daemon share, and what outlives a reload.
@@ -34,6 +37,8 @@ pub struct Shared {
     pub memory: Arc<TokenMemory>,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// The access logs; those of the sections must be open.
+    pub access_logs: Arc<AccessLogs>,
     /// Numbers connections and WebSockets; start at any value.
     pub connections: Arc<AtomicU64>,
 }
@@ -61,6 +66,8 @@ pub struct Site {
     pub(super) client: Client,
     router: Router,
     files: Option<Files>,
+    scopes: Scopes,
+    log: Option<Log>,
 }
 
 /// One client connection, as its requests see it.
@@ -69,7 +76,6 @@ pub(super) struct Visitor {
     pub(super) connection: u64,
     pub(super) conn: ConnInfo,
     pub(super) admission: Admission,
-    pub(super) limits: Limits,
 }
 
 /// One request on its way to the upstream of a route.
@@ -79,30 +85,74 @@ pub(super) struct Exchange<'a> {
     pub(super) route: Arc<Route>,
     pub(super) target: Target,
     pub(super) id: &'a HeaderValue,
+    pub(super) limits: Arc<Limits>,
+    pub(super) visit: Arc<Visit>,
 }
 
 impl Site {
     /// The site of a section.
     #[must_use]
     pub fn new(http: &Http, shared: Arc<Shared>) -> Self {
+        Self::build(http, shared, None)
+    }
+
+    /// The site that takes over from another: what its clients take up stays counted.
+    pub(super) fn after(before: &Self, http: &Http, shared: Arc<Shared>) -> Self {
+        Self::build(http, shared, Some(&before.scopes))
+    }
+
+    fn build(http: &Http, shared: Arc<Shared>, before: Option<&Scopes>) -> Self {
         Self {
             client: Client::new(&shared.upstreams, http),
             router: Router::new(http),
-            files: http.root.as_deref().map(Files::new),
+            files: http
+                .root
+                .as_deref()
+                .map(|root| Files::new(root, http.fallback.as_deref())),
+            scopes: Scopes::new(http, before),
+            log: shared.access_logs.of(http.access_log.as_ref()),
             shared,
         }
     }
 
+    /// The limits of the section.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.scopes.of(None).limits
+    }
+
     /// Answers a request, whatever happens.
-    pub(super) async fn handle(&self, visitor: &Visitor, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn handle(
+        &self,
+        visitor: &Visitor,
+        request: Request<Incoming>,
+        busy: Busy,
+    ) -> Response<Body> {
         self.shared.counters.requests.add();
         let id = headers::request_id(request.headers());
-        let mut response = match self.answer(visitor, request, &id).await {
+        let visit = Visit::begin(&request, visitor.conn.remote.ip(), &id, self.log.clone(), busy);
+        let head_only = request.method() == Method::HEAD;
+        let mut response = match self.answer(visitor, request, &id, &visit).await {
             Ok(response) => response,
             Err(error) => error.into_response(&self.shared.counters),
         };
         response.headers_mut().insert(REQUEST_ID, id);
-        response
+        visit.answered(head_only, response)
+    }
+
+    /// The limits that a request is under, which it is within.
+    fn admit(
+        &self,
+        visitor: &Visitor,
+        request: &Request<Incoming>,
+        route: Option<&Arc<Route>>,
+        visit: &Visit,
+    ) -> Result<&Scope, Error> {
+        let scope = self.scopes.of(route.map(|route| route.id));
+        if let Some(route) = route {
+            visit.routed(route);
+        }
+        visit.admitted(scope.admit(request, visitor.conn.remote.ip())?);
+        Ok(scope)
     }
 
     async fn answer(
@@ -110,10 +160,13 @@ impl Site {
         visitor: &Visitor,
         mut request: Request<Incoming>,
         id: &HeaderValue,
+        visit: &Arc<Visit>,
     ) -> Result<Response<Body>, Error> {
         let upgrade = hyper_tungstenite::is_upgrade_request(&request);
         let target = Target::of(&request, upgrade)?;
-        let Some(found) = self.router.route(&target.key()) else {
+        let found = self.router.route(&target.key());
+        let scope = self.admit(visitor, &request, found.as_ref().map(|found| &found.route), visit)?;
+        let Some(found) = found else {
             let files = self.files.as_ref().ok_or(Error::NotFound)?;
             return files.serve(request).await;
         };
@@ -126,6 +179,8 @@ impl Site {
             route: found.route,
             target,
             id,
+            limits: scope.limits.clone(),
+            visit: visit.clone(),
         };
         if upgrade {
             websocket::serve(&exchange, request).await

@@ -19,15 +19,12 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::upstream::{Body, Purpose};
 
-use super::context::Signalling;
-use super::drain::Admission;
 use super::errors::Error;
+use super::relay::Passage;
 use super::site::Exchange;
 use super::target::list;
 use super::{headers, proxy, relay};
 
-/// The longest message that passes; longer ones end the WebSocket with code 1009.
-const MAX_MESSAGE: usize = 1024 * 1024;
 /// Of each leg; tungstenite's own default is for bulk transfer.
 const BUFFER: usize = 16 * 1024;
 
@@ -47,33 +44,43 @@ pub(super) async fn serve(
     {
         return Err(Error::WebSocketVersion);
     }
-    let (mut accepted, client) = hyper_tungstenite::upgrade(&mut request, Some(config()))
-        .map_err(|_| Error::BadRequest("the WebSocket handshake has no key"))?;
+    let (mut accepted, client) = hyper_tungstenite::upgrade(
+        &mut request,
+        Some(config(exchange.limits.websocket_message_bytes)),
+    )
+    .map_err(|_| Error::BadRequest("the WebSocket handshake has no key"))?;
 
     let site = exchange.site;
     let group = site.shared.upstreams.group(exchange.route.upstream);
     let server = group.pick(Purpose::WebSocket)?;
     let signalling = exchange.signalling(server, site.shared.next_connection()).await;
     let key = generate_key();
-    let mut response = site
-        .client
-        .send(server, handshake(exchange, &request, &key))
-        .await?;
+    let handshake = handshake(exchange, &request, &key);
+    exchange.visit.sent_to(server);
+    let mut response = site.client.send(server, handshake).await?;
+    exchange.visit.upstream_answered();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return proxy::to_client(&signalling, request.method(), response).await;
     }
     check(response.headers(), &key, exchange.target.protos())?;
     let server = hyper::upgrade::on(&mut response);
     copy_headers(response.headers(), accepted.headers_mut());
-    let admission = exchange.visitor.admission.clone();
-    tokio::spawn(run(client, server, signalling, admission));
+    let passage = Passage {
+        signalling,
+        admission: exchange.visitor.admission.clone(),
+        limits: exchange.limits.clone(),
+        visit: exchange.visit.clone(),
+    };
+    passage.visit.is_websocket();
+    tokio::spawn(run(client, server, passage));
     Ok(accepted.map(|body| body.map_err(Into::into).boxed_unsync()))
 }
 
-fn config() -> WebSocketConfig {
+/// Longer messages end the WebSocket with code 1009.
+fn config(max_message: usize) -> WebSocketConfig {
     WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE))
+        .max_message_size(Some(max_message))
+        .max_frame_size(Some(max_message))
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
 }
@@ -129,18 +136,14 @@ fn copy_headers(theirs: &HeaderMap, ours: &mut HeaderMap) {
 
 /// Waits for both connections to be upgraded and relays between them. If the client is gone by then, so is the
 /// upstream's connection.
-async fn run(
-    client: HyperWebsocket,
-    server: hyper::upgrade::OnUpgrade,
-    signalling: Signalling,
-    admission: Admission,
-) {
+async fn run(client: HyperWebsocket, server: hyper::upgrade::OnUpgrade, passage: Passage) {
     let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
         return;
     };
-    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, Some(config())).await;
-    let shared = signalling.shared.clone();
+    let config = config(passage.limits.websocket_message_bytes);
+    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, Some(config)).await;
+    let shared = passage.signalling.shared.clone();
     shared.counters.websockets_opened.add();
-    relay::relay(client, server, &signalling, admission).await;
+    relay::relay(client, server, passage).await;
     shared.counters.websockets_closed.add();
 }

@@ -38,6 +38,18 @@ impl Upstreams {
     /// # Errors
     /// The system's roots are needed and cannot be read.
     pub fn new(groups: &[UpstreamGroup]) -> std::io::Result<Self> {
+        Self::with_names(groups, Names::default())
+    }
+
+    /// The groups of a new configuration, with what is known of names so far.
+    ///
+    /// # Errors
+    /// As of [`Self::new`].
+    pub fn succeed(&self, groups: &[UpstreamGroup]) -> std::io::Result<Self> {
+        Self::with_names(groups, self.names.clone())
+    }
+
+    fn with_names(groups: &[UpstreamGroup], names: Names) -> std::io::Result<Self> {
         let secure = groups
             .iter()
             .flat_map(|group| &group.servers)
@@ -51,7 +63,7 @@ impl Upstreams {
         };
         Ok(Self {
             groups: groups.iter().map(Group::new).collect(),
-            names: Names::default(),
+            names,
             tls,
         })
     }

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -18,7 +17,7 @@ use tokio::net::TcpStream;
 use xrtc::config::{
     Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup,
 };
-use xrtc::http::{Calls, ConnInfo, Counters, Limits, Server, Shared, Site, TokenMemory};
+use xrtc::http::{AccessLogs, Calls, ConnInfo, Counters, LiveSite, Server, Shared, Site, TokenMemory};
 use xrtc::ice::{KeyRing, RouteId, Transport};
 use xrtc::signaling::{Fact, ProxyCandidate, Refusal};
 use xrtc::upstream::Upstreams;
@@ -81,7 +80,7 @@ impl Calls for MockCalls {
 pub(crate) struct Setup {
     pub(crate) http: Http,
     pub(crate) groups: Vec<UpstreamGroup>,
-    pub(crate) limits: Limits,
+    pub(crate) connections: usize,
 }
 
 impl Setup {
@@ -96,20 +95,9 @@ impl Setup {
     /// No route, no files.
     pub(crate) fn empty() -> Self {
         Self {
-            http: Http {
-                servername: None,
-                root: None,
-                max_conns: 100,
-                idle_conn_timeout: Duration::from_secs(30),
-                dial_timeout: Duration::from_secs(10),
-                response_header_timeout: Duration::from_secs(300),
-                keepalive_timeout: Duration::from_secs(1200),
-                flush_interval: Duration::from_millis(100),
-                global_flush_interval: Duration::from_millis(100),
-                routes: Vec::new(),
-            },
+            http: Http::default(),
             groups: Vec::new(),
-            limits: Limits::default(),
+            connections: 1000,
         }
     }
 
@@ -133,14 +121,15 @@ impl Setup {
             memory: Arc::new(TokenMemory::default()),
             counters: counters.clone(),
             connections: Arc::default(),
+            access_logs: Arc::new(AccessLogs::new(counters.clone())),
         });
-        let site = Arc::new(Site::new(&self.http, shared));
+        let site = Arc::new(LiveSite::new(Site::new(&self.http, shared)));
         let loopback = ListenAddr {
             ip: Some(IpAddr::from([127, 0, 0, 1])),
             port: 0,
         };
         let listeners = xrtc::http::bind(loopback).unwrap();
-        let server = Server::start(listeners, &site, self.limits).unwrap();
+        let server = Server::start(listeners, &site, self.connections).unwrap();
         Front {
             addr: server.addrs()[0],
             server,
@@ -181,6 +170,7 @@ pub(crate) fn route(tag: &str, upstream: usize, prefix: &str, rewrite: Option<&s
             prefix: prefix.into(),
             rewrite: rewrite.map(Into::into),
         }],
+        limits: None,
     }
 }
 
