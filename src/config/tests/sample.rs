@@ -138,8 +138,8 @@ fn the_shape_of_the_original_loads() {
     assert_eq!(
         config.warnings,
         [
-            "accepted, but without effect yet: `enable_ice` (line 29), `flush_interval` (line 41), \
-          `global_flush_interval` (line 42), `icetcp` (line 46), `tls_crt_file` (line 27), `tls_key_file` (line 28)"
+            "accepted, but without effect yet: `enable_ice` (line 29), `icetcp` (line 46), `tls_crt_file` (line 27), \
+          `tls_key_file` (line 28)"
         ]
     );
 }
@@ -252,7 +252,8 @@ services:
     media: {allow: [10.0.0.0/8], max_sessions: 10}
   t:
     proto: tcp
-    net: {addr: ':1', tls_crt_file: Cargo.toml, tls_key_file: Cargo.toml, enable_ice: true, candidate_ips: [auto]}
+    net: {addr: ':1', tls_crt_file: Cargo.toml, tls_key_file: Cargo.toml, enable_ice: true, candidate_ips: [auto],
+      max_connections: 5}
     enable_http: true
     http:
       servername: example.com
@@ -264,6 +265,20 @@ services:
       keepalive_timeout: 4s
       flush_interval: 5s
       global_flush_interval: 6s
+      try: /index.html
+      access_log: {path: src.log, format: json}
+      limits:
+        connections: 1
+        requests_per_second: 2
+        burst: 3
+        per_network: {v4: 32, v6: 64, connections: 4, requests_per_second: 5, burst: 6}
+        header_bytes: 7KiB
+        body_bytes: 8MiB
+        websocket_message_bytes: 9
+        header_timeout: 10s
+        idle_timeout: 11s
+        body_timeout: 12s
+        websocket_idle_timeout: 13s
       routes:
         r:
           upstream: http://g
@@ -273,6 +288,7 @@ services:
           hosts: [example.com]
           protos: [ws@p]
           paths: [/]
+          limits: {connections: 20}
 ";
 
 #[test]
@@ -287,6 +303,9 @@ fn every_key_is_taken_and_documented() {
         keys::NET,
         keys::HTTP,
         keys::ROUTE,
+        keys::ACCESS_LOG,
+        keys::LIMITS,
+        keys::PER_NETWORK,
     ];
     for key in every.into_iter().flatten() {
         assert!(
@@ -312,7 +331,24 @@ fn every_key_is_taken_and_documented() {
     ];
     assert_eq!(waits.map(|wait| wait.as_secs()), [1, 2, 3, 4, 5, 6]);
     assert_eq!(http.servername.as_deref(), Some("example.com"));
+    assert_eq!(http.fallback.as_deref(), Some("/index.html"));
+    let log = AccessLog {
+        target: LogTarget::File(super::base().join("src.log")),
+        format: LogFormat::Json,
+    };
+    assert_eq!(http.access_log, Some(log));
+    assert_eq!(http.limits, limits());
+    assert_eq!(config.services[0].max_connections, 5);
     let route = &http.routes[0];
+    let of_route = Limits {
+        connections: Some(20),
+        ..limits()
+    };
+    assert_eq!(
+        route.limits.as_ref(),
+        Some(&of_route),
+        "the rest is the section's"
+    );
     assert!(route.icetcp && route.icedirect && route.match_all);
     assert_eq!(config.upstreams[0].mode, Balance::Random);
     let global = Global {
@@ -328,6 +364,33 @@ fn every_key_is_taken_and_documented() {
         }),
     };
     assert_eq!(config.global, global);
+}
+
+fn limits() -> Limits {
+    let secs = Duration::from_secs;
+    Limits {
+        connections: Some(1),
+        rate: Some(Rate {
+            per_second: 2,
+            burst: 3,
+        }),
+        per_network: NetworkLimits {
+            v4: 32,
+            v6: 64,
+            connections: Some(4),
+            rate: Some(Rate {
+                per_second: 5,
+                burst: 6,
+            }),
+        },
+        header_bytes: 7 * 1024,
+        body_bytes: Some(8 << 20),
+        websocket_message_bytes: 9,
+        header_timeout: secs(10),
+        idle_timeout: secs(11),
+        body_timeout: secs(12),
+        websocket_idle_timeout: Some(secs(13)),
+    }
 }
 
 #[test]
