@@ -37,7 +37,7 @@ pub enum Command {
 /// `xrtc run`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Run {
-    /// The configuration [default: the built-in demo].
+    /// The configuration [default: ./routes.yml, then /etc/xrtc/routes.yml, then the built-in demo].
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, or per module as in `info,xrtc::http=debug`.

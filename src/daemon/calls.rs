@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::{Config, Route};
 use crate::http::{Calls, ConnInfo};
-use crate::ice::{KeyRing, RouteId, ServerCandidate};
+use crate::ice::{Counters, KeyRing, RouteId, ServerCandidate};
 use crate::media::direct::DirectCall;
 use crate::media::mux::socket_hash;
 use crate::media::shared::Shared;
@@ -40,6 +40,8 @@ pub(super) struct MediaCalls {
     pub(super) scopes: Mutex<Scopes>,
     /// Descriptions that were left as they were, by reason.
     pub(super) refusals: Refusals,
+    /// What was refused of the snapshot that the daemon before this one left.
+    pub(super) revival: Counters,
 }
 
 /// A configuration at work.

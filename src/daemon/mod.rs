@@ -2,9 +2,9 @@
 //! requests.
 //!
 //! ```text
-//!  config ─▶ key ─▶ media plane ─▶ upstream names ─▶ policies ─▶ HTTP listeners ─▶ admin ─▶ signals ─▶ drain
-//!                                                       ▲                  │
-//!                                                       └────── reload ◀───┘
+//!  config ─▶ key ─▶ media plane ─▶ upstream names ─▶ policies ─▶ revived calls ─▶ HTTP listeners ─▶ admin
+//!             reload ──────────────────▲                                                               │
+//!               └──────────────────────────────────────────────────────────────────────────────── signals ─▶ drain
 //! ```
 
 mod addresses;
@@ -18,6 +18,7 @@ mod report;
 mod running;
 mod scopes;
 mod signals;
+mod snapshot;
 mod succession;
 mod systemd;
 mod watch;
@@ -132,7 +133,7 @@ async fn serve(from_file: Option<Config>, file: Option<&Path>) -> Result<(), Sta
             "no state directory can be written; the key is in memory only and calls will not survive a restart"
         ),
     }
-    let running = Running::start(Arc::new(config), key.secret, file).await?;
+    let running = Running::start(Arc::new(config), &key, file).await?;
     if demo.is_some() {
         running.announce_demo();
     }

@@ -30,7 +30,9 @@ impl Report for DaemonReport {
         let mut page = Page::default();
         let shards = self.calls.media.counters();
         let sum = |counter| shards.iter().map(|shard| shard.count(counter)).sum();
-        let drops = |reason| shards.iter().map(|shard| shard.drops(reason)).sum();
+        let revival = &self.calls.revival;
+        let drops =
+            |reason| revival.drops(reason) + shards.iter().map(|shard| shard.drops(reason)).sum::<u64>();
         page.gauge(
             "xrtc_sessions",
             "Calls now: hijacked calls and icedirect tuples.",

@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use crate::admin;
 use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service};
 use crate::http::{self, AccessLogs, TokenMemory};
-use crate::ice::{KeyRing, ListenerId, Transport};
+use crate::ice::{Counters, KeyRing, ListenerId, Transport};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
 use crate::media::{Media, MediaConfig, ShardSeat, UdpListen};
@@ -22,11 +22,13 @@ use crate::upstream::{FRESH_FOR, Upstreams};
 use super::StartError;
 use super::addresses::{IceService, own_addresses};
 use super::calls::{Generation, MediaCalls, Refusals};
+use super::key_store::StoredKey;
 use super::listeners::Listeners;
 use super::policies::Policies;
 use super::reload::{Reloads, open_logs};
 use super::report::DaemonReport;
 use super::signals::{Signals, Wish};
+use super::snapshot::SnapshotFile;
 use super::succession::is_udp;
 use super::systemd;
 use super::watch::Watch;
@@ -49,6 +51,7 @@ pub(super) struct Running {
     pub(super) parts: Arc<http::Shared>,
     pub(super) listeners: Listeners,
     signals: Signals,
+    snapshot: Option<Arc<SnapshotFile>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -56,7 +59,7 @@ impl Running {
     /// Starts everything, and watches the file that the configuration is from. On an error nothing is left running.
     pub(super) async fn start(
         config: Arc<Config>,
-        secret: [u8; 32],
+        key: &StoredKey,
         file: Option<&Path>,
     ) -> Result<Self, StartError> {
         let signals = Signals::new().map_err(StartError::system("waiting for signals"))?;
@@ -65,7 +68,7 @@ impl Running {
             max_sessions: config.global.max_sessions,
             token_lifetime: config.global.token_lifetime.as_secs(),
         };
-        let shared = Arc::new(Shared::new(KeyRing::new(secret, &[]), limits));
+        let shared = Arc::new(Shared::new(KeyRing::new(key.secret, &[]), limits));
         // TCP first: a second daemon by mistake then fails before it shares the first one's UDP port.
         let mut listeners = Listeners::default();
         let bound = listeners.bind(&config)?;
@@ -80,6 +83,12 @@ impl Running {
         if timeout(FIRST_LOOKUP, refresh(&calls)).await.is_err() {
             tracing::warn!("some upstream names could not be looked up yet");
             publish(&calls);
+        }
+        let mut tasks = vec![tokio::spawn(keep_fresh(calls.clone()))];
+        let snapshot = key.path.as_deref().map(SnapshotFile::beside).map(Arc::new);
+        if let Some(file) = &snapshot {
+            file.revive(&calls).await;
+            tasks.push(tokio::spawn(file.clone().keep(calls.clone())));
         }
         let parts = Arc::new(http::Shared {
             upstreams: calls.generation.load().upstreams.clone(),
@@ -96,7 +105,6 @@ impl Running {
             draining: AtomicBool::new(false),
             reloads: Reloads::default(),
         });
-        let mut tasks = vec![tokio::spawn(keep_fresh(calls.clone()))];
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }
@@ -108,6 +116,7 @@ impl Running {
             parts,
             listeners,
             signals,
+            snapshot,
             tasks,
         })
     }
@@ -143,6 +152,9 @@ impl Running {
         let logs = self.parts.access_logs.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || logs.flush(LAST_LINES)).await {
             tracing::error!(%error, "the access logs were not finished");
+        }
+        if let Some(file) = self.snapshot {
+            file.conclude(self.calls).await;
         }
     }
 
@@ -253,6 +265,7 @@ fn make_calls(
         own_ips: ArcSwap::from_pointee(own_addresses()),
         scopes: std::sync::Mutex::default(),
         refusals: Refusals::default(),
+        revival: Counters::default(),
     }
 }
 

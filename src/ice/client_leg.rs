@@ -2,19 +2,23 @@
 //! tuple that packets for the client go to.
 //!
 //! The leg never checks; it answers, and it knows from the client's checks which tuples have consent. A tuple enters
-//! only with an [`Authenticated`] request in hand.
+//! only with an [`Authenticated`] request in hand, or with the word of the daemon before this one that it had been.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wire::stun::{Authenticated, Class, IntegrityKey, Role, Writer};
 
+use super::attest::Attested;
 use super::counters::DropReason;
 use super::path::ClientPath;
 use super::replay::SeenTransactions;
 
 /// A tuple may carry data for this long after its last good check (RFC 7675 section 5.1), in milliseconds.
 pub const CONSENT: u64 = 30_000;
+/// A tuple without a good check for this long loses to one that has had one since: the client has most likely moved,
+/// and may have nothing to send. Two consent intervals of any browser, in milliseconds.
+const FRESH: u64 = 15_000;
 /// No more tuples than these per call.
 pub const MAX_TUPLES: usize = 32;
 
@@ -28,13 +32,34 @@ pub struct Tuple {
     last_media: AtomicU64,
 }
 
+/// When a tuple was last heard from, in milliseconds of the monotonic clock; 0: never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastSeen {
+    /// The last good check.
+    pub check: u64,
+    /// The last one that nominated it.
+    pub nomination: u64,
+    /// The last DTLS or SRTP packet.
+    pub media: u64,
+}
+
 impl Tuple {
-    fn new(path: ClientPath) -> Self {
+    fn new(path: ClientPath, seen: LastSeen) -> Self {
         Self {
             path,
-            last_check: 0.into(),
-            last_nomination: 0.into(),
-            last_media: 0.into(),
+            last_check: seen.check.into(),
+            last_nomination: seen.nomination.into(),
+            last_media: seen.media.into(),
+        }
+    }
+
+    /// When it was last heard from.
+    #[must_use]
+    pub fn last_seen(&self) -> LastSeen {
+        LastSeen {
+            check: self.last_check.load(Ordering::Relaxed),
+            nomination: self.last_nomination.load(Ordering::Relaxed),
+            media: self.last_media.load(Ordering::Relaxed),
         }
     }
 
@@ -50,12 +75,14 @@ impl Tuple {
         self.last_media.store(mono.max(1), Ordering::Relaxed);
     }
 
-    /// What decides between tuples: media, then nomination, then the check, each by recency.
-    fn rank(&self) -> (u64, u64, u64) {
+    /// What decides between tuples: whether it is still checked, then media, nomination and check, each by recency.
+    fn rank(&self, mono: u64) -> (bool, u64, u64, u64) {
+        let last_check = self.last_check.load(Ordering::Relaxed);
         (
+            mono.saturating_sub(last_check) < FRESH,
             self.last_media.load(Ordering::Relaxed),
             self.last_nomination.load(Ordering::Relaxed),
-            self.last_check.load(Ordering::Relaxed),
+            last_check,
         )
     }
 }
@@ -66,6 +93,7 @@ pub struct ClientLeg {
     key: IntegrityKey,
     tuples: Vec<Arc<Tuple>>,
     seen: SeenTransactions,
+    /// Of any tuple, answered or not.
     last_check: u64,
 }
 
@@ -98,7 +126,12 @@ impl ClientLeg {
         &self.key
     }
 
-    /// Whether no tuple has had a good check for [`CONSENT`].
+    /// Notes an authenticated check that is left unanswered on purpose.
+    pub fn ignore_check(&mut self, mono: u64) {
+        self.last_check = mono;
+    }
+
+    /// Whether the client has sent no good check for [`CONSENT`].
     #[must_use]
     pub fn is_gone(&self, mono: u64) -> bool {
         mono.saturating_sub(self.last_check) >= CONSENT
@@ -146,14 +179,34 @@ impl ClientLeg {
         })
     }
 
-    /// The tuple that packets for the client go to: among those with consent the one on which DTLS or SRTP came
-    /// last; before any has, the last nominated one, else the last checked. (Firefox nominates every pair.)
+    /// The tuple that packets for the client go to: among those with consent, and still checked if any is, the one on
+    /// which DTLS or SRTP came last; before any has, the last nominated one, else the last checked. (Firefox nominates every pair.)
     #[must_use]
     pub fn best(&self, mono: u64) -> Option<&Arc<Tuple>> {
         self.tuples
             .iter()
             .filter(|tuple| tuple.has_consent(mono))
-            .max_by_key(|tuple| tuple.rank())
+            .max_by_key(|tuple| tuple.rank(mono))
+    }
+
+    /// Every tuple that is remembered, with or without consent.
+    #[must_use]
+    pub fn tuples(&self) -> &[Arc<Tuple>] {
+        &self.tuples
+    }
+
+    /// Takes over tuples that had been checked before a restart, with what is left of their consent.
+    pub fn restore(
+        &mut self,
+        tuples: impl IntoIterator<Item = (ClientPath, LastSeen)>,
+        _proof: &Attested<'_>,
+    ) {
+        let tuples = tuples.into_iter().take(MAX_TUPLES);
+        self.tuples = tuples
+            .map(|(path, seen)| Arc::new(Tuple::new(path, seen)))
+            .collect();
+        let checks = self.tuples.iter().map(|tuple| tuple.last_seen().check);
+        self.last_check = checks.max().unwrap_or_default();
     }
 
     /// Forgets a tuple that another call has taken.
@@ -179,7 +232,7 @@ impl ClientLeg {
         if self.tuples.len() >= MAX_TUPLES {
             return Err(DropReason::SessionLimit);
         }
-        let tuple = Arc::new(Tuple::new(from));
+        let tuple = Arc::new(Tuple::new(from, LastSeen::default()));
         self.tuples.push(tuple.clone());
         Ok(tuple)
     }

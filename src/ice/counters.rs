@@ -64,6 +64,8 @@ named! {
         Truncated = "truncated",
         /// The kernel refused to send.
         SendFailed = "send_failed",
+        /// A snapshot of calls that does not verify, is too old, or too large.
+        SnapshotRefused = "snapshot_refused",
         /// A slow ICE-TCP peer's queue was full.
         QueueFull = "queue_full",
     }
@@ -82,6 +84,8 @@ named! {
         ServerBytes = "server_bytes",
         /// Calls that began.
         SessionsOpened = "sessions_opened",
+        /// Calls among those that began which were taken over from before a restart.
+        SessionsRevived = "sessions_revived",
         /// Calls that ended.
         SessionsClosed = "sessions_closed",
         /// Calls whose server leg came up.

@@ -60,6 +60,11 @@ impl KeyRing {
         &self.keys[0]
     }
 
+    /// Every key, the current one first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter()
+    }
+
     /// The keys that may have sealed a token that starts with this id (two may share one, rarely).
     pub(super) fn with_id(&self, id: u8) -> impl Iterator<Item = &Key> {
         self.keys.iter().filter(move |key| key.id == id)

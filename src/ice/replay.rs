@@ -14,7 +14,7 @@ const CAPACITY: u32 = 400;
 
 /// The filter.
 #[derive(Debug)]
-pub(super) struct SeenTransactions {
+pub struct SeenTransactions {
     current: Box<[u64; WORDS]>,
     previous: Box<[u64; WORDS]>,
     entered: u32,
@@ -32,12 +32,13 @@ impl Default for SeenTransactions {
 
 impl SeenTransactions {
     /// Whether an id has been entered lately.
-    pub(super) fn contains(&self, id: TransactionId) -> bool {
+    #[must_use]
+    pub fn contains(&self, id: TransactionId) -> bool {
         has(&self.current, id) || has(&self.previous, id)
     }
 
     /// Enters an id.
-    pub(super) fn enter(&mut self, id: TransactionId) {
+    pub fn enter(&mut self, id: TransactionId) {
         if has(&self.current, id) {
             return;
         }

@@ -23,6 +23,9 @@ pub const CONSENT_TIMEOUT: u64 = 30_000;
 /// No more pairs than these per call: sealed and trickled candidates, and what the server sends from.
 pub const MAX_PAIRS: usize = 16;
 
+/// A check after a role conflict: soon, but a server that never stops refusing must not set the pace (Ta of RFC 8445
+/// section 14.2).
+const RETRY: u64 = 50;
 const FIRST_INTERVAL: u64 = 100;
 const MAX_INTERVAL: u64 = 1_600;
 /// Checks on the selected pair come at most this far apart: ex_ice gives up after 8 s of silence.
@@ -51,10 +54,18 @@ pub enum LegState {
     Failed,
 }
 
+/// A check under way.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    id: TransactionId,
+    /// The role that it was sent in: a 487 speaks of that one.
+    controlling: bool,
+}
+
 #[derive(Debug)]
 struct Pair {
     path: ServerPath,
-    requests: [Option<TransactionId>; OUTSTANDING],
+    requests: [Option<Request>; OUTSTANDING],
     sent: u32,
     due: u64,
     succeeded: bool,
@@ -237,20 +248,24 @@ impl ServerLeg {
         let at = self
             .pairs
             .iter()
-            .position(|pair| pair.path == from && pair.requests.contains(&Some(message.transaction())))
+            .position(|pair| pair.path == from)
+            .ok_or(DropReason::StunUnsolicited)?;
+        let slot = self.pairs[at]
+            .requests
+            .iter()
+            .position(|slot| slot.is_some_and(|request| request.id == message.transaction()))
             .ok_or(DropReason::StunUnsolicited)?;
         let response = message
             .authenticate(&self.remote_key)
             .ok_or(DropReason::StunIntegrity)?;
         let pair = &mut self.pairs[at];
-        for request in &mut pair.requests {
-            request.take_if(|id| *id == response.transaction());
-        }
+        let request = pair.requests[slot].take().ok_or(DropReason::StunUnsolicited)?;
         match response.class() {
             Class::Success => self.succeeded(at, mono, out),
             Class::Error if response.error_code() == Some(487) => {
-                self.controlling = !self.controlling;
-                pair.due = mono;
+                // The first of several conflicts has switched the role already.
+                self.controlling = !request.controlling;
+                pair.due = pair.due.min(mono + RETRY);
             }
             // libnice says 400 and 401 while it waits for credentials: not the end of a pair.
             Class::Error => {}
@@ -321,7 +336,10 @@ impl ServerLeg {
         let pair = &mut self.pairs[at];
         // An answered pair's next check is due a keep-alive later; an unanswered one is retried ever more slowly.
         pair.due = mono + (FIRST_INTERVAL << pair.sent.min(4)).min(MAX_INTERVAL);
-        pair.requests[pair.sent as usize % OUTSTANDING] = Some(transaction);
+        pair.requests[pair.sent as usize % OUTSTANDING] = Some(Request {
+            id: transaction,
+            controlling: self.controlling,
+        });
         pair.sent += 1;
         if let Ok(len) = writer.finish(&self.remote_key) {
             out.send(&pair.path, &buf[..len]);
@@ -393,3 +411,6 @@ fn transaction(out: &mut impl Outbox) -> TransactionId {
     id[8..].copy_from_slice(&out.random().to_be_bytes()[..4]);
     TransactionId(id)
 }
+
+#[cfg(test)]
+mod tests;

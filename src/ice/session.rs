@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::wire::stun::{Authenticated, IntegrityKey, Message};
 
-use super::client_leg::{Checked, ClientLeg, Tuple};
+use super::attest::Attested;
+use super::client_leg::{Checked, ClientLeg, LastSeen, Tuple};
 use super::counters::DropReason;
 use super::keys::KeyRing;
 use super::path::{ClientPath, ServerPath};
@@ -79,6 +80,21 @@ impl Session {
         }
     }
 
+    /// Takes over the client's tuples from before a restart.
+    pub fn restore_tuples(
+        &mut self,
+        tuples: impl IntoIterator<Item = (ClientPath, LastSeen)>,
+        proof: &Attested<'_>,
+    ) {
+        self.client.restore(tuples, proof);
+    }
+
+    /// The client's tuples, with or without consent.
+    #[must_use]
+    pub fn tuples(&self) -> &[Arc<Tuple>] {
+        self.client.tuples()
+    }
+
     /// The key of the client's checks.
     #[must_use]
     pub fn client_key(&self) -> &IntegrityKey {
@@ -97,6 +113,7 @@ impl Session {
         buf: &mut [u8],
     ) -> Result<Checked, DropReason> {
         if self.server.state() == LegState::Failed {
+            self.client.ignore_check(now.mono);
             return Err(DropReason::ServerLegFailed);
         }
         self.client.handle_check(now.mono, from, check, buf)
@@ -168,6 +185,12 @@ impl Session {
         self.to_client.push(packet)
     }
 
+    /// Where data for the server goes, once its leg is up.
+    #[must_use]
+    pub fn server_path(&self) -> Option<ServerPath> {
+        self.server.selected()
+    }
+
     /// Packets that may go to the server now: none before its leg is up.
     pub fn release_to_server(&mut self) -> Option<(ServerPath, Flight)> {
         let path = self.server.selected()?;
@@ -195,8 +218,8 @@ impl Session {
         self.server.state() == LegState::Connected && !std::mem::replace(&mut self.announced, true)
     }
 
-    /// Whether the call is over: the client is gone. A failed server leg alone does not end it at once; the client has
-    /// to notice by its own unanswered checks, and until then its packets must not start the call anew.
+    /// Whether the call is over: the client is gone. A failed server leg alone does not end it: the client has to notice
+    /// by its own unanswered checks, and for as long as it sends them they must not start the call anew.
     #[must_use]
     pub fn is_over(&self, now: Now) -> bool {
         self.client.is_gone(now.mono)

@@ -121,15 +121,24 @@ impl KeyRing {
     /// # Errors
     /// [`OpenError::Forged`] for everything that this ring did not seal.
     pub fn open(&self, token: &str) -> Result<Claims, OpenError> {
-        if token.len() > MAX_TOKEN_LEN {
-            return Err(OpenError::Forged);
-        }
-        let raw = STANDARD_NO_PAD.decode(token).map_err(|_| OpenError::Forged)?;
-        let (&id, sealed) = raw.split_first().ok_or(OpenError::Forged)?;
-        self.with_id(id)
-            .find_map(|key| cipher(key).decrypt([&[id][..]], sealed).ok())
-            .and_then(|plaintext| decode(&plaintext))
+        self.unseal(token)
+            .and_then(|(_, plaintext)| decode(&plaintext))
             .ok_or(OpenError::Forged)
+    }
+
+    /// The key that sealed a token.
+    pub(super) fn sealed_with(&self, token: &str) -> Option<&Key> {
+        self.unseal(token).map(|(key, _)| key)
+    }
+
+    fn unseal(&self, token: &str) -> Option<(&Key, Vec<u8>)> {
+        if token.len() > MAX_TOKEN_LEN {
+            return None;
+        }
+        let raw = STANDARD_NO_PAD.decode(token).ok()?;
+        let (&id, sealed) = raw.split_first()?;
+        self.with_id(id)
+            .find_map(|key| Some((key, cipher(key).decrypt([&[id][..]], sealed).ok()?)))
     }
 }
 
@@ -249,3 +258,6 @@ fn take_candidate(rest: &mut &[u8]) -> Option<ServerCandidate> {
         addr: SocketAddr::new(ip, port),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::ice::Now;
 
+/// What `mono` shows at the start, in milliseconds: moments before it have a name as well, as far back as consent goes.
+const START: u64 = 60_000;
+
 /// A source of [`Now`]. Copies share their origin, so the `mono` readings of all shards compare.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -13,7 +16,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock whose `mono` starts at zero.
+    /// A clock that starts now.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -27,7 +30,7 @@ impl Clock {
         // A wall clock before 1970 reads as 1970.
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
-            mono: millis(self.origin.elapsed()),
+            mono: START + millis(self.origin.elapsed()),
             unix: millis(unix),
         }
     }

@@ -4,15 +4,15 @@
 //! its own, so that every check and its answer take the same way (RFC 8445 section 7.2.5.2.1). A tuple is admitted by a
 //! request that verifies with the server's password. This state is local to the node: a restart ends such calls.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
 use crate::ice::client_leg::CONSENT;
-use crate::ice::{ClientPath, RouteId, ServerCandidate, ServerPath, Transport};
-use crate::wire::stun::IntegrityKey;
+use crate::ice::{ClientPath, RouteId, SeenTransactions, ServerCandidate, ServerPath, Transport};
+use crate::wire::stun::{IntegrityKey, TransactionId};
 
 use super::shared::DIRECT_LIFETIME;
 
@@ -20,6 +20,8 @@ use super::shared::DIRECT_LIFETIME;
 pub const MAX_PATHS: usize = 4;
 /// A chosen path that has been silent for this long is one among the others again. Milliseconds.
 const SILENCE: u64 = 10_000;
+/// Checks of the server whose answers are waited for; more than a full agent has under way on all paths.
+const MAX_ASKED: usize = 4 * MAX_PATHS;
 
 /// An icedirect call, by the server's credentials.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub struct DirectCall {
     pub key: IntegrityKey,
     pwd: Box<str>,
     candidates: Mutex<Vec<ServerCandidate>>,
+    seen: Mutex<SeenTransactions>,
     last_used: AtomicU64,
 }
 
@@ -45,6 +48,7 @@ impl DirectCall {
             key: IntegrityKey::new(pwd),
             pwd: pwd.into(),
             candidates: Mutex::new(candidates),
+            seen: Mutex::default(),
             last_used: mono.into(),
         }
     }
@@ -66,7 +70,7 @@ impl DirectCall {
 
     /// One more address of the server.
     pub fn add_candidate(&self, candidate: ServerCandidate) {
-        let mut candidates = self.lock();
+        let mut candidates = lock(&self.candidates);
         if candidates.len() < 2 * MAX_PATHS && !candidates.contains(&candidate) {
             candidates.push(candidate);
         }
@@ -75,7 +79,7 @@ impl DirectCall {
     /// The server's addresses, best first.
     #[must_use]
     pub fn candidates(&self) -> Vec<ServerCandidate> {
-        self.lock().clone()
+        lock(&self.candidates).clone()
     }
 
     /// Addresses on UDP, as many as are tried.
@@ -85,6 +89,17 @@ impl DirectCall {
         candidates.retain(|candidate| candidate.transport == Transport::Udp);
         candidates.truncate(MAX_PATHS);
         candidates
+    }
+
+    /// Whether a check that opens a new tuple has been seen on another: captured, and replayed.
+    #[must_use]
+    pub fn has_seen(&self, id: TransactionId) -> bool {
+        lock(&self.seen).contains(id)
+    }
+
+    /// Notes an authenticated check.
+    pub fn saw(&self, id: TransactionId) {
+        lock(&self.seen).enter(id);
     }
 
     /// Notes that a tuple of it is alive.
@@ -97,12 +112,11 @@ impl DirectCall {
     pub fn is_stale(&self, mono: u64) -> bool {
         mono.saturating_sub(self.last_used.load(Ordering::Relaxed)) >= DIRECT_LIFETIME
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ServerCandidate>> {
-        self.candidates
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+/// What a panic elsewhere has left behind is still usable: every change under these locks is a single step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One client tuple of an icedirect call.
@@ -116,6 +130,8 @@ pub struct DirectFlow {
     pub client_ufrag: Box<str>,
     paths: Mutex<Vec<ServerPath>>,
     chosen: ArcSwapOption<ServerPath>,
+    asked: Mutex<VecDeque<(TransactionId, ServerPath)>>,
+    connected: AtomicBool,
     last_check: AtomicU64,
     last_from_server: AtomicU64,
     closed: AtomicBool,
@@ -131,6 +147,8 @@ impl DirectFlow {
             client_ufrag: client_ufrag.into(),
             paths: Mutex::default(),
             chosen: ArcSwapOption::empty(),
+            asked: Mutex::default(),
+            connected: AtomicBool::new(false),
             last_check: mono.into(),
             last_from_server: mono.into(),
             closed: AtomicBool::new(false),
@@ -139,13 +157,13 @@ impl DirectFlow {
 
     /// One more way to the server.
     pub fn add_path(&self, path: ServerPath) {
-        self.lock().push(path);
+        lock(&self.paths).push(path);
     }
 
     /// Every way to the server.
     #[must_use]
     pub fn paths(&self) -> Vec<ServerPath> {
-        self.lock().clone()
+        lock(&self.paths).clone()
     }
 
     /// The way that the server has answered on.
@@ -163,12 +181,35 @@ impl DirectFlow {
         }
     }
 
-    /// Notes a packet of the server, and keeps to the way it came if it is one that was answered.
-    pub fn heard(&self, path: ServerPath, answered: bool, mono: u64) {
-        self.last_from_server.store(mono, Ordering::Relaxed);
-        if answered && self.chosen.load().is_none() {
+    /// Notes a packet of the server.
+    pub fn heard(&self, path: ServerPath, mono: u64) {
+        if self.chosen().is_none_or(|chosen| chosen == path) {
+            self.last_from_server.store(mono, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps to the way on which the server has answered a check. `true` exactly once, for the first answer.
+    pub fn answered(&self, path: ServerPath) -> bool {
+        if self.chosen.load().is_none() {
             self.chosen.store(Some(Arc::new(path)));
         }
+        !self.connected.swap(true, Ordering::Relaxed)
+    }
+
+    /// Remembers which way a check of the server came: its answer has to go back there.
+    pub fn asked(&self, id: TransactionId, path: ServerPath) {
+        let mut asked = lock(&self.asked);
+        asked.truncate(MAX_ASKED - 1);
+        asked.push_front((id, path));
+    }
+
+    /// The way that a check of the server came.
+    #[must_use]
+    pub fn asked_on(&self, id: TransactionId) -> Option<ServerPath> {
+        lock(&self.asked)
+            .iter()
+            .find(|(asked, _)| *asked == id)
+            .map(|(_, path)| *path)
     }
 
     /// Whether the client's last good check is recent enough.
@@ -187,10 +228,52 @@ impl DirectFlow {
     pub fn close(&self) -> bool {
         !self.closed.swap(true, Ordering::Relaxed)
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ServerPath>> {
-        self.paths
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ice::{SocketId, TcpConnId};
+
+    fn path(n: u8) -> ServerPath {
+        ServerPath {
+            socket: SocketId(0),
+            remote: ([10, 0, 0, n], 9_000).into(),
+        }
+    }
+
+    fn flow() -> DirectFlow {
+        let call = DirectCall::new(RouteId(1), "abcd", "pwd", Vec::new(), 0);
+        let client = ClientPath::Tcp {
+            conn: TcpConnId(1),
+            remote: ([198, 51, 100, 1], 5_000).into(),
+        };
+        DirectFlow::new(Arc::new(call), client, "efgh", 0)
+    }
+
+    #[test]
+    fn a_chosen_path_that_is_silent_is_left_whatever_comes_on_others() {
+        let flow = flow();
+        flow.heard(path(1), 1_000);
+        assert!(flow.answered(path(1)));
+        for mono in (2_000..=10_999).step_by(500) {
+            flow.heard(path(2), mono);
+            flow.checked(mono);
+            assert_eq!(flow.chosen(), Some(path(1)), "{mono}");
+        }
+        flow.checked(1_000 + SILENCE);
+        assert_eq!(flow.chosen(), None);
+        assert!(!flow.answered(path(2)), "connected before");
+        assert_eq!(flow.chosen(), Some(path(2)));
+    }
+
+    #[test]
+    fn the_last_checks_of_the_server_are_remembered() {
+        let flow = flow();
+        for n in 0..100 {
+            flow.asked(TransactionId([n; 12]), path(n));
+        }
+        let known = (0..100).filter(|&n| flow.asked_on(TransactionId([n; 12])) == Some(path(n)));
+        assert!(known.eq(100 - MAX_ASKED as u8..100));
     }
 }

@@ -8,6 +8,7 @@
 //! [`mux::Mux`] is the multiplexer, over the tables of [`shared`] that all shards and the control plane see.
 
 mod batch;
+mod call;
 mod clock;
 pub mod direct;
 mod entropy;
@@ -15,6 +16,7 @@ mod handle;
 pub mod mux;
 mod outlet;
 mod pool;
+pub mod revival;
 mod route;
 mod shard;
 pub mod shared;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -18,6 +18,7 @@ use crate::ice::{
 };
 
 use super::direct::{DirectCall, DirectFlow};
+use super::revival::Waiting;
 
 /// Sessions that one token may carry: a browser has one, and one more while it restarts.
 const MAX_PER_TOKEN: usize = 4;
@@ -46,6 +47,8 @@ pub struct Call {
     pub downlink: ArcSwapOption<Tuple>,
     /// Where packets for the server go.
     pub uplink: ArcSwapOption<ServerPath>,
+    /// When a shard polls it next, in [`Now::mono`](crate::ice::Now::mono) milliseconds; `u64::MAX` if none does.
+    pub wake: AtomicU64,
     /// Set once, when the call ends; whoever holds the call by a tuple lets it go then.
     pub closed: AtomicBool,
     /// The rest. Taken for STUN, timers and the first packets; not for forwarding.
@@ -142,6 +145,8 @@ pub struct Shared {
     open: AtomicUsize,
     open_by_route: DashMap<RouteId, usize>,
     poked: Mutex<Vec<Arc<Call>>>,
+    /// Revived calls on their way to the shards.
+    pub(super) waiting: Waiting,
 }
 
 impl Shared {
@@ -161,6 +166,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             open_by_route: DashMap::new(),
             poked: Mutex::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -244,6 +250,12 @@ impl Shared {
             .iter()
             .find(|call| &*call.client_ufrag == client_ufrag)
             .cloned()
+    }
+
+    /// Every hijacked call.
+    #[must_use]
+    pub fn hijacked(&self) -> Vec<Arc<Call>> {
+        self.calls.iter().flat_map(|calls| calls.clone()).collect()
     }
 
     /// The call of a server's USERNAME.
@@ -398,6 +410,7 @@ impl Shared {
 
     /// Housekeeping, every few seconds: what has rested, what has expired.
     pub fn sweep(&self, mono: u64) {
+        self.waiting.sweep(mono);
         self.pairs.retain(|_, pair| {
             // A path that was admitted while its call ended on another shard.
             if matches!(pair, PairUse::Held(peer) if peer.is_closed()) {
@@ -417,3 +430,6 @@ impl Shared {
 
 /// How long an icedirect call is kept without any admitted tuple: a client that lost its network may come back.
 pub(super) const DIRECT_LIFETIME: u64 = 10 * CONSENT;
+
+#[cfg(test)]
+mod tests;

@@ -9,4 +9,4 @@ pub mod frame;
 pub mod sniff;
 pub mod stun;
 
-mod reader;
+pub(crate) mod reader;

@@ -3,19 +3,19 @@
 //
 //   node replay.mjs RECORDING PORT
 //
-// Only the first seconds are looped: the recording has a single keyframe, at its start, and a viewer who
-// joins late has to wait for the next one. Sequence numbers, timestamps and VP8 picture ids run on across the
-// loop.
+// Only its beginning is looped: the recording has a single keyframe, at its start, it cannot be asked for more,
+// and a viewer who joins late or was cut off has to wait for the next one. Sequence numbers, timestamps and VP8
+// picture ids run on across the loop.
 
 import { createSocket } from "node:dgram";
 import { readFileSync } from "node:fs";
 
-const LOOP_SECONDS = 1.2;
+const LOOP_SECONDS = 0.3;
 const CLOCK_RATE = 90_000;
 const RTP_HEADER = 12;
 
 const [recording, port] = process.argv.slice(2);
-const packets = firstSeconds(rtpPackets(readFileSync(recording)));
+const packets = beginning(rtpPackets(readFileSync(recording)));
 const frames = new Set(packets.map(timestamp)).size;
 const loopTicks = Math.round((frames * (timestamp(packets.at(-1)) - timestamp(packets[0]))) / (frames - 1));
 const socket = createSocket("udp4");
@@ -58,7 +58,7 @@ function rtpPackets(file) {
   return records.slice(1).filter((record) => record.length > RTP_HEADER);
 }
 
-function firstSeconds(all) {
+function beginning(all) {
   const end = timestamp(all[0]) + LOOP_SECONDS * CLOCK_RATE;
   return all.filter((packet) => timestamp(packet) < end);
 }

@@ -1,3 +1,4 @@
 //! The test lab of xrtc: what its end-to-end tests are made of. Not part of the daemon.
 
 pub mod lab;
+pub mod sim;

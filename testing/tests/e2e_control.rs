@@ -7,23 +7,22 @@ use xrtc_testing::lab::{
 };
 
 #[test]
-fn chromium_completes_every_kind_of_call_straight_with_janus() -> Result<()> {
-    calls_without_a_proxy(BrowserKind::Chromium)
+fn chromium_completes_every_kind_of_call_straight_with_janus() {
+    WorkDir::scope(|work| calls_without_a_proxy(BrowserKind::Chromium, work));
 }
 
 #[test]
-fn firefox_completes_every_kind_of_call_straight_with_janus() -> Result<()> {
-    calls_without_a_proxy(BrowserKind::Firefox)
+fn firefox_completes_every_kind_of_call_straight_with_janus() {
+    WorkDir::scope(|work| calls_without_a_proxy(BrowserKind::Firefox, work));
 }
 
-fn calls_without_a_proxy(kind: BrowserKind) -> Result<()> {
-    let work = WorkDir::new()?;
+fn calls_without_a_proxy(kind: BrowserKind, work: &WorkDir) -> Result<()> {
     let topology = Topology::direct()?;
-    let _janus = Janus::start(&topology.server, &work, JanusOptions::default())?;
-    let _pages = PageServer::start(&topology.server, &work)?;
+    let _janus = Janus::start(&topology.server, work, JanusOptions::default())?;
+    let _pages = PageServer::start(&topology.server, work)?;
     let host = Topology::SERVER[0].to_string();
     let origin = PageServer::origin(&host);
-    let mut browser = Browser::launch(kind, &topology.client, &work, &origin)?;
+    let mut browser = Browser::launch(kind, &topology.client, work, &origin)?;
     let [rest, websocket] = Janus::servers(&host);
     for (kind, server) in [
         (CallKind::Echo, format!("{rest}/janus")),

@@ -10,15 +10,18 @@ const POLL: Duration = Duration::from_millis(200);
 const FRAMES: u64 = 10;
 
 #[test]
-fn both_browsers_complete_an_echo_call_on_the_second_start() -> Result<()> {
-    let work = WorkDir::new()?;
+fn both_browsers_complete_an_echo_call_on_the_second_start() {
+    WorkDir::scope(echo_calls);
+}
+
+fn echo_calls(work: &WorkDir) -> Result<()> {
     let topology = Topology::proxied()?;
-    let mut xrtc = Xrtc::start_embedded(&topology.proxy, &work)?;
+    let mut xrtc = Xrtc::start_embedded(&topology.proxy, work)?;
     // `make run` twice in a row: nothing of the first one may be in the way of the second.
     xrtc.kill()?;
     xrtc.start_again()?;
     for kind in BrowserKind::ALL {
-        let mut browser = Browser::launch(kind, &topology.client, &work, &Xrtc::origin())?;
+        let mut browser = Browser::launch(kind, &topology.client, work, &Xrtc::origin())?;
         echo_call(&mut browser).map_err(|error| error.during(&format!("{kind} on the embedded default")))?;
     }
     Ok(())

@@ -6,17 +6,16 @@ use xrtc_testing::lab::{
 };
 
 #[test]
-fn chromium_meets_nothing_but_the_proxys_port() -> Result<()> {
-    nothing_but_the_port(BrowserKind::Chromium)
+fn chromium_meets_nothing_but_the_proxys_port() {
+    WorkDir::scope(|work| nothing_but_the_port(BrowserKind::Chromium, work));
 }
 
 #[test]
-fn firefox_meets_nothing_but_the_proxys_port() -> Result<()> {
-    nothing_but_the_port(BrowserKind::Firefox)
+fn firefox_meets_nothing_but_the_proxys_port() {
+    WorkDir::scope(|work| nothing_but_the_port(BrowserKind::Firefox, work));
 }
 
-fn nothing_but_the_port(kind: BrowserKind) -> Result<()> {
-    let work = WorkDir::new()?;
+fn nothing_but_the_port(kind: BrowserKind, work: &WorkDir) -> Result<()> {
     let topology = Topology::proxied()?;
     for address in Topology::SERVER {
         assert!(
@@ -29,11 +28,11 @@ fn nothing_but_the_port(kind: BrowserKind) -> Result<()> {
         ipv6: true,
         ..JanusOptions::default()
     };
-    let _janus = Janus::start(&topology.server, &work, options)?;
-    let _xrtc = Xrtc::start(&topology, &work)?;
-    let mut browser = Browser::launch(kind, &topology.client, &work, &Xrtc::origin())?;
+    let _janus = Janus::start(&topology.server, work, options)?;
+    let _xrtc = Xrtc::start(&topology, work)?;
+    let mut browser = Browser::launch(kind, &topology.client, work, &Xrtc::origin())?;
 
-    let capture = Capture::start(&topology.client, Topology::CLIENT_INTERFACE, &work)?;
+    let capture = Capture::start(&topology.client, Topology::CLIENT_INTERFACE, work)?;
     for route in ["hijack", "direct"] {
         for (kind, transport) in [
             (CallKind::Echo, Transport::Rest),

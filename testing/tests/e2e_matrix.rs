@@ -16,22 +16,21 @@ const CALLS: [(CallKind, Transport); 4] = [
 ];
 
 #[test]
-fn chromium_completes_every_call_in_both_modes() -> Result<()> {
-    every_call(BrowserKind::Chromium)
+fn chromium_completes_every_call_in_both_modes() {
+    WorkDir::scope(|work| every_call(BrowserKind::Chromium, work));
 }
 
 #[test]
-fn firefox_completes_every_call_in_both_modes() -> Result<()> {
-    every_call(BrowserKind::Firefox)
+fn firefox_completes_every_call_in_both_modes() {
+    WorkDir::scope(|work| every_call(BrowserKind::Firefox, work));
 }
 
 /// Runs all cases even when one fails, so that one run says everything.
-fn every_call(kind: BrowserKind) -> Result<()> {
-    let work = WorkDir::new()?;
+fn every_call(kind: BrowserKind, work: &WorkDir) -> Result<()> {
     let topology = Topology::proxied()?;
-    let _janus = Janus::start(&topology.server, &work, JanusOptions::default())?;
-    let xrtc = Xrtc::start(&topology, &work)?;
-    let mut browser = Browser::launch(kind, &topology.client, &work, &Xrtc::origin())?;
+    let _janus = Janus::start(&topology.server, work, JanusOptions::default())?;
+    let xrtc = Xrtc::start(&topology, work)?;
+    let mut browser = Browser::launch(kind, &topology.client, work, &Xrtc::origin())?;
     let mut failures = Vec::new();
     for route in ROUTES {
         for (kind, transport) in CALLS {

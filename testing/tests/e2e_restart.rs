@@ -1,19 +1,32 @@
-//! `kill -9` in mid-call and a restart with the same state directory: the calls go on by themselves.
+//! `kill -9` in mid-call and a restart with the same state directory: the calls go on by themselves, at once with the
+//! snapshot that the daemon keeps, and with the client's next check if there is nothing but the key.
 
+use std::fs;
+use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use xrtc_testing::lab::{
-    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Gap, Janus, JanusOptions, Result, Topology,
+    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Gaps, Janus, JanusOptions, Result, Topology,
     Transport, WorkDir, Xrtc, report,
 };
 
-/// What is allowed from the kill to the next picture. A browser notices nothing; it waits for its own next
-/// check.
-fn allowance(kind: BrowserKind) -> Duration {
-    match kind {
-        BrowserKind::Chromium => Duration::from_secs(3),
-        BrowserKind::Firefox => Duration::from_secs(7),
+/// What the restarted daemon finds in its state directory.
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    Snapshot,
+    KeyOnly,
+}
+
+impl Left {
+    /// What is allowed from the kill until pictures are back. With the key only the browser decides, which notices
+    /// nothing: it waits for its own next check, and its decoder for frames that fell into the gap.
+    fn allowance(self, kind: BrowserKind) -> Duration {
+        match (self, kind) {
+            (Self::Snapshot, BrowserKind::Chromium) => Duration::from_secs(3),
+            (Self::Snapshot, BrowserKind::Firefox) => Duration::from_secs(7),
+            (Self::KeyOnly, _) => Duration::from_secs(10),
+        }
     }
 }
 
@@ -23,21 +36,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 
 #[test]
-fn calls_that_the_client_offered_survive() -> Result<()> {
-    calls_survive(CallKind::Echo)
+fn calls_that_the_client_offered_survive() {
+    WorkDir::scope(|work| calls_survive(CallKind::Echo, work));
 }
 
 #[test]
-fn calls_that_the_server_offered_survive() -> Result<()> {
-    calls_survive(CallKind::Stream)
+fn calls_that_the_server_offered_survive() {
+    WorkDir::scope(|work| calls_survive(CallKind::Stream, work));
 }
 
-fn calls_survive(kind: CallKind) -> Result<()> {
-    let work = WorkDir::new()?;
+fn calls_survive(kind: CallKind, work: &WorkDir) -> Result<()> {
     let topology = Topology::proxied()?;
-    let _janus = Janus::start(&topology.server, &work, JanusOptions::default())?;
-    let mut xrtc = Xrtc::start(&topology, &work)?;
-    let launch = |kind| Browser::launch(kind, &topology.client, &work, &Xrtc::origin());
+    let _janus = Janus::start(&topology.server, work, JanusOptions::default())?;
+    let mut xrtc = Xrtc::start(&topology, work)?;
+    let launch = |kind| Browser::launch(kind, &topology.client, work, &Xrtc::origin());
     let (mut chromium, mut firefox) = (launch(BrowserKind::Chromium)?, launch(BrowserKind::Firefox)?);
     let options = CallOptions {
         kind,
@@ -51,46 +63,89 @@ fn calls_survive(kind: CallKind) -> Result<()> {
         call.prove()?;
         calls.push((kind, call));
     }
+    let snapshot = work.join("state").join("calls");
+    for left in [Left::Snapshot, Left::KeyOnly] {
+        wait_for_news(&snapshot)?;
+        restart(&mut xrtc, left, &snapshot, &mut calls)
+            .map_err(|error| error.during(&format!("{kind} {left:?}")))?;
+    }
+    Ok(())
+}
 
-    let mut marks = Vec::new();
-    for (_, call) in &mut calls {
-        marks.push((call.now()?, call.stats()?.received.len()));
+fn restart(
+    xrtc: &mut Xrtc,
+    left: Left,
+    snapshot: &Path,
+    calls: &mut [(BrowserKind, Call<'_>)],
+) -> Result<()> {
+    let mut given = Vec::new();
+    for (_, call) in calls.iter_mut() {
+        given.push(call.stats()?.received.len());
+    }
+    // The clocks last: the time between them and the kill counts as the proxy's.
+    let mut clocks = Vec::new();
+    for (_, call) in calls.iter_mut() {
+        clocks.push(call.now()?);
     }
     let killed = Instant::now();
     xrtc.kill()?;
+    if matches!(left, Left::KeyOnly) {
+        fs::remove_file(snapshot)?;
+    }
     xrtc.start_again()?;
     report(format_args!(
-        "restarted in {:.2} s",
+        "restarted in {:.2} s with {left:?}",
         killed.elapsed().as_secs_f32()
     ));
-
-    for ((browser, call), (since, received)) in calls.iter_mut().zip(marks) {
-        let doing = format!("{browser} {kind} after the restart");
-        let gap = wait_for_resumption(call, since).map_err(|error| error.during(&doing))?;
-        let resumed = gap.resumed.as_secs_f32();
-        report(format_args!(
-            "{browser:8} {kind:6} video resumed {resumed:.2} s after kill -9"
-        ));
-        assert!(gap.resumed <= allowance(*browser), "{doing}: {gap:?}");
-        call.prove().map_err(|error| error.during(&doing))?;
+    for (((browser, call), since), received) in calls.iter_mut().zip(clocks).zip(given) {
+        resumed(*browser, call, since, left).map_err(|error| error.during(&browser.to_string()))?;
         assert_eq!(
             call.stats()?.received.len(),
             received,
-            "{doing}: there was signalling"
+            "{browser}: there was signalling"
         );
     }
     Ok(())
 }
 
-fn wait_for_resumption(call: &mut Call<'_>, since: f64) -> Result<Gap> {
+fn resumed(browser: BrowserKind, call: &mut Call<'_>, since: f64, left: Left) -> Result<()> {
+    let Gaps { pictures, packets } = wait_for_resumption(call, since)?;
+    let [media, video] = [packets, pictures].map(|gap| gap.resumed.as_secs_f32());
+    report(format_args!(
+        "{browser:8} after kill -9 with {left:?}: media back in {media:.2} s, video in {video:.2} s"
+    ));
+    assert!(
+        pictures.resumed <= left.allowance(browser),
+        "{browser} {left:?}: {pictures:?}"
+    );
+    call.prove()?;
+    Ok(())
+}
+
+/// Waits until the snapshot is younger than this moment: it tells of every call that runs now.
+fn wait_for_news(snapshot: &Path) -> Result<()> {
+    let (now, started) = (SystemTime::now(), Instant::now());
+    while !fs::metadata(snapshot).is_ok_and(|file| file.modified().is_ok_and(|written| written > now)) {
+        if started.elapsed() > PATIENCE {
+            return Err(Error::new("no snapshot of the calls is written"));
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+fn wait_for_resumption(call: &mut Call<'_>, since: f64) -> Result<Gaps> {
     let started = Instant::now();
     loop {
-        let gap = call.gap(since)?;
-        if gap.healthy && started.elapsed() > BUFFERED {
-            return Ok(gap);
+        let gaps = call.gaps(since)?;
+        if gaps.pictures.healthy && started.elapsed() > BUFFERED {
+            return Ok(gaps);
         }
         if started.elapsed() > PATIENCE {
-            return Err(Error::new(format!("no picture for {:?}", gap.length)));
+            return Err(Error::new(format!(
+                "no picture for {:?}: {gaps:?}",
+                gaps.pictures.length
+            )));
         }
         thread::sleep(POLL);
     }

@@ -1,12 +1,9 @@
 //! Packets from clients, and how a call begins.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-
-use crate::ice::{
-    Claims, ClientPath, Counter, DropReason, Mode, Now, RoutePolicy, Session, Shell, Transport,
-};
+use crate::ice::{Claims, ClientPath, Counter, DropReason, Now, RoutePolicy, Shell, Tuple};
+use crate::media::call::servers;
 use crate::media::shared::Call;
 use crate::wire::demux::{Datagram, classify};
 use crate::wire::stun::{Authenticated, Class, Fingerprint, IntegrityKey, Message};
@@ -15,8 +12,6 @@ use super::{ClientPeer, Mux};
 
 /// Room for any answer: header, XOR-MAPPED-ADDRESS or a reason, integrity, fingerprint.
 const MAX_ANSWER: usize = 128;
-/// A token may come from a node whose clock is ahead by this much, in seconds.
-const CLOCK_SKEW: u64 = 60;
 
 impl Mux {
     /// Takes a packet from a client.
@@ -38,7 +33,7 @@ impl Mux {
     }
 
     fn client_data<'b>(
-        &self,
+        &mut self,
         now: Now,
         from: ClientPath,
         packet: &'b [u8],
@@ -53,14 +48,27 @@ impl Mux {
                 self.point_downlink(call, tuple);
                 match call.uplink.load().as_deref() {
                     Some(path) => shell.forward_to_server(path, packet),
-                    None => call.lock().hold_for_server(packet)?,
+                    None => {
+                        let mut session = call.lock();
+                        // Another shard may have brought the leg up in between.
+                        match session.server_path() {
+                            Some(path) => shell.forward_to_server(&path, packet),
+                            None => session.hold_for_server(packet)?,
+                        }
+                    }
                 }
                 Ok(())
             }
             Some(ClientPeer::Direct(flow)) if !flow.is_closed() => {
                 Self::direct_data(now, flow, packet, shell)
             }
-            Some(_) | None => Err(DropReason::UnknownTuple),
+            Some(_) => Err(DropReason::UnknownTuple),
+            None => {
+                if !self.adopt_tuple(now, from) {
+                    return Err(DropReason::UnknownTuple);
+                }
+                self.client_data(now, from, packet, shell)
+            }
         }
     }
 
@@ -91,8 +99,8 @@ impl Mux {
             }
         }
         for call in self.shared.direct_calls(server_part) {
-            if message.authenticate(&call.key).is_some() {
-                return self.take_direct_check(now, from, &call, client_part, packet, shell);
+            if let Some(check) = message.authenticate(&call.key) {
+                return self.take_direct_check(now, from, &call, client_part, &check, shell);
             }
         }
         let claims = self
@@ -101,7 +109,7 @@ impl Mux {
             .load()
             .open(server_part)
             .map_err(|_| DropReason::TokenForged)?;
-        let policy = self.judge(&claims, now)?;
+        let policy = self.shared.judge(&claims, now)?;
         let key = IntegrityKey::new(&self.shared.keys.load().client_facing_pwd(server_part));
         let check = message.authenticate(&key).ok_or(DropReason::StunIntegrity)?;
         let call = self.begin(now, (server_part, client_part), &claims, &policy, key, shell)?;
@@ -118,63 +126,25 @@ impl Mux {
     ) -> Result<(), DropReason> {
         match self.clients.get(&from) {
             Some(ClientPeer::Direct(flow)) if !flow.is_closed() => {
-                Self::direct_data(now, flow, message.bytes(), shell)
+                Self::direct_answer(now, flow, message, shell)
             }
             Some(_) | None if message.class() == Class::Request => Err(DropReason::StunUnsupported),
             Some(_) | None => Err(DropReason::StunUnsolicited),
         }
     }
 
-    /// Whether a token that opened may be used now.
-    fn judge(&self, claims: &Claims, now: Now) -> Result<Arc<RoutePolicy>, DropReason> {
-        let (minted, unix) = (u64::from(claims.minted_at), now.unix / 1_000);
-        if minted > unix + CLOCK_SKEW || unix > minted + self.shared.limits.token_lifetime {
-            return Err(DropReason::TokenExpired);
-        }
-        let policy = self.shared.policy(claims.route).ok_or(DropReason::TokenRoute)?;
-        if policy.mode != Mode::Hijack {
-            return Err(DropReason::TokenRoute);
-        }
-        let refused = |addr| !policy.allow.permits(addr);
-        if !claims.candidates.is_empty() && claims.candidates.iter().all(|candidate| refused(candidate.addr))
-        {
-            return Err(DropReason::ServerNotAllowed);
-        }
-        Ok(policy)
-    }
-
     /// Begins a call. Its first check has been authenticated.
     fn begin<'b>(
         &mut self,
         now: Now,
-        (token, client_ufrag): (&str, &str),
+        names: (&str, &str),
         claims: &Claims,
         policy: &RoutePolicy,
         client_key: IntegrityKey,
         shell: &mut impl Shell<'b>,
     ) -> Result<Arc<Call>, DropReason> {
         let keys = self.shared.keys.load();
-        let local = keys.server_facing(claims.route, client_ufrag, Some(token));
-        let session = Session::new(
-            &keys,
-            token,
-            claims,
-            client_ufrag,
-            client_key,
-            now,
-            shell.random(),
-        );
-        let call = Arc::new(Call {
-            route: claims.route,
-            token: token.into(),
-            client_ufrag: client_ufrag.into(),
-            server_username: format!("{}:{}", local.ufrag, claims.ufrag).into(),
-            socket_hash: socket_hash(&local.ufrag),
-            downlink: ArcSwapOption::empty(),
-            uplink: ArcSwapOption::empty(),
-            closed: false.into(),
-            session: Mutex::new(session),
-        });
+        let call = Arc::new(Call::new(&keys, names, claims, client_key, now, shell.random()));
         let entered = self
             .shared
             .enter(call.clone(), policy.max_sessions)
@@ -183,20 +153,12 @@ impl Mux {
             // Another shard was faster with the same first check.
             return Ok(entered);
         }
-        let udp = claims
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.transport == Transport::Udp);
-        for candidate in udp.filter(|candidate| policy.allow.permits(candidate.addr)) {
-            self.add_path(&call, candidate.addr, now, shell);
-        }
-        self.add_early_candidates(&call, now, shell);
-        if call.lock().server_paths().next().is_none() && !claims.candidates.is_empty() {
+        if !self.connect(&call, servers(claims, policy), now, shell) && !claims.candidates.is_empty() {
             self.shared.close(&call, now.mono);
             return Err(DropReason::NoServerSocket);
         }
         self.counters.add(Counter::SessionsOpened, 1);
-        self.timers.push(now.mono, call.clone());
+        self.timers.set(now.mono, &call);
         Ok(call)
     }
 
@@ -226,6 +188,7 @@ impl Mux {
 
     /// Gives a client tuple to its new owner; the old one, if there is another, forgets it.
     pub(super) fn bind(&mut self, now: Now, from: ClientPath, peer: ClientPeer) {
+        self.adopt_tuple(now, from);
         match (self.clients.get(&from), &peer) {
             (Some(ClientPeer::Hijack(old, old_tuple)), ClientPeer::Hijack(new, tuple))
                 if Arc::ptr_eq(old, new) && Arc::ptr_eq(old_tuple, tuple) =>
@@ -233,25 +196,24 @@ impl Mux {
                 return;
             }
             (Some(ClientPeer::Hijack(old, _)), ClientPeer::Hijack(new, _)) if Arc::ptr_eq(old, new) => {}
-            (Some(ClientPeer::Hijack(old, tuple)), _) => {
-                let mut session = old.lock();
-                session.forget_tuple(&from);
-                if old
-                    .downlink
-                    .load()
-                    .as_ref()
-                    .is_some_and(|now| Arc::ptr_eq(now, tuple))
-                {
-                    let next = session.release_to_client(now).map(|(tuple, _)| tuple);
-                    old.downlink.store(next);
-                }
-            }
+            (Some(ClientPeer::Hijack(old, tuple)), _) => forget(old, tuple, now),
             (Some(ClientPeer::Direct(old)), _) => {
                 super::direct::close(&self.shared, &self.counters, old, now);
             }
             (None, _) => {}
         }
         self.clients.insert(from, peer);
+    }
+}
+
+/// Takes a tuple from a call: another has it now.
+pub(super) fn forget(call: &Call, tuple: &Arc<Tuple>, now: Now) {
+    let mut session = call.lock();
+    session.forget_tuple(&tuple.path);
+    let downlink = call.downlink.load();
+    if downlink.as_ref().is_some_and(|used| Arc::ptr_eq(used, tuple)) {
+        let next = session.release_to_client(now).map(|(tuple, _)| tuple);
+        call.downlink.store(next);
     }
 }
 

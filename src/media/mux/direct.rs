@@ -7,7 +7,7 @@ use crate::media::direct::{DirectCall, DirectFlow};
 use crate::media::mux::client::socket_hash;
 use crate::media::shared::{Peer, Shared};
 use crate::wire::demux::{Datagram, classify};
-use crate::wire::stun::{Class, Message};
+use crate::wire::stun::{Authenticated, Class, Message};
 
 use super::{ClientPeer, Mux};
 
@@ -19,7 +19,7 @@ impl Mux {
         from: ClientPath,
         call: &Arc<DirectCall>,
         client_ufrag: &str,
-        packet: &'b [u8],
+        check: &Authenticated<'b>,
         shell: &mut impl Shell<'b>,
     ) -> Result<(), DropReason> {
         let flow = match self.clients.get(&from) {
@@ -30,10 +30,12 @@ impl Mux {
             {
                 flow.clone()
             }
+            Some(_) | None if call.has_seen(check.transaction()) => return Err(DropReason::StunReplayed),
             Some(_) | None => self.admit(now, from, call, client_ufrag, shell)?,
         };
+        call.saw(check.transaction());
         flow.checked(now.mono);
-        Self::direct_data(now, &flow, packet, shell)
+        Self::direct_data(now, &flow, check.bytes(), shell)
     }
 
     /// A new tuple of an icedirect call.
@@ -106,23 +108,43 @@ impl Mux {
         if !flow.has_consent(now.mono) {
             return Err(DropReason::ConsentExpired);
         }
-        let answered =
-            classify(packet) == Datagram::Stun && flow.chosen().is_none() && is_answer(flow, packet);
-        let first = answered && flow.chosen().is_none();
-        flow.heard(from, answered, now.mono);
-        if first {
-            self.counters.add(Counter::SessionsConnected, 1);
+        flow.heard(from, now.mono);
+        if classify(packet) == Datagram::Stun
+            && let Ok(message) = Message::parse(packet)
+        {
+            self.server_direct_stun(from, flow, &message);
         }
         shell.forward_to_client(&flow.client, packet);
         Ok(())
     }
-}
 
-/// Whether a packet is the server's own answer to a check.
-fn is_answer(flow: &DirectFlow, packet: &[u8]) -> bool {
-    Message::parse(packet).is_ok_and(|message| {
-        message.class() == Class::Success && message.authenticate(&flow.call.key).is_some()
-    })
+    fn server_direct_stun(&self, from: ServerPath, flow: &DirectFlow, message: &Message<'_>) {
+        match message.class() {
+            Class::Request => flow.asked(message.transaction(), from),
+            Class::Success if flow.chosen().is_none() && message.authenticate(&flow.call.key).is_some() => {
+                if flow.answered(from) {
+                    self.counters.add(Counter::SessionsConnected, 1);
+                }
+            }
+            Class::Success | Class::Error | Class::Indication => {}
+        }
+    }
+
+    /// Passes an answer of the client back the way that the server's check came.
+    pub(super) fn direct_answer<'b>(
+        now: Now,
+        flow: &DirectFlow,
+        message: &Message<'b>,
+        shell: &mut impl Shell<'b>,
+    ) -> Result<(), DropReason> {
+        match flow.asked_on(message.transaction()) {
+            Some(path) if flow.has_consent(now.mono) => {
+                shell.forward_to_server(&path, message.bytes());
+                Ok(())
+            }
+            Some(_) | None => Self::direct_data(now, flow, message.bytes(), shell),
+        }
+    }
 }
 
 /// Ends a flow; its server pairs rest.

@@ -13,7 +13,10 @@
 
 mod client;
 mod direct;
+mod revival;
 mod server;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::HashMap;
@@ -50,6 +53,13 @@ impl ClientPeer {
             Self::Direct(flow) => flow.is_closed(),
         }
     }
+
+    fn has_consent(&self, mono: u64) -> bool {
+        match self {
+            Self::Hijack(_, tuple) => tuple.has_consent(mono),
+            Self::Direct(flow) => flow.has_consent(mono),
+        }
+    }
 }
 
 /// The tables and timers of one shard.
@@ -63,6 +73,8 @@ pub struct Mux {
     servers: HashMap<(SocketId, SocketAddr), Peer, RandomState>,
     timers: Timers,
     next_sweep: u64,
+    /// When more revived calls are to be taken, while there are more.
+    next_arrivals: Option<u64>,
 }
 
 impl Mux {
@@ -76,6 +88,7 @@ impl Mux {
             servers: HashMap::default(),
             timers: Timers::default(),
             next_sweep: 0,
+            next_arrivals: None,
         }
     }
 
@@ -83,19 +96,23 @@ impl Mux {
     #[must_use]
     pub fn next_timeout(&self) -> Option<u64> {
         let sweep = Some(self.next_sweep);
-        self.timers.next().into_iter().chain(sweep).min()
+        self.timers
+            .next()
+            .into_iter()
+            .chain(self.next_arrivals)
+            .chain(sweep)
+            .min()
     }
 
     /// Runs the timers that are due, takes up what the control plane has told, and tidies.
     pub fn handle_timeout<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
+        self.take_arrivals(now, shell);
         for call in self.shared.take_poked() {
             self.add_early_candidates(&call, now, shell);
             self.drive(&call, now, shell);
         }
         while let Some(call) = self.timers.pop(now.mono) {
-            if let Some(deadline) = self.drive(&call, now, shell) {
-                self.timers.push(deadline.max(now.mono + 1), call);
-            }
+            self.drive(&call, now, shell);
         }
         if self.next_sweep <= now.mono {
             self.next_sweep = now.mono + SWEEP;
@@ -103,10 +120,10 @@ impl Mux {
         }
     }
 
-    /// Polls a call, ends it if it is over, and says when it wants to be polled again.
-    fn drive<'b>(&self, call: &Arc<Call>, now: Now, shell: &mut impl Shell<'b>) -> Option<u64> {
+    /// Polls a call, and ends it if it is over.
+    fn drive<'b>(&mut self, call: &Arc<Call>, now: Now, shell: &mut impl Shell<'b>) {
         if call.is_closed() {
-            return None;
+            return;
         }
         let mut session = call.lock();
         if session.is_over(now) {
@@ -114,15 +131,15 @@ impl Mux {
             if self.shared.close(call, now.mono) {
                 self.counters.add(Counter::SessionsClosed, 1);
             }
-            return None;
+            return;
         }
         session.poll(now, &mut Out::new(shell));
         self.settle(call, &mut session, now, shell);
-        Some(session.deadline())
     }
 
-    /// Publishes what has changed in a session to the packet path, and sends what waited for it.
-    fn settle<'b>(&self, call: &Arc<Call>, session: &mut Session, now: Now, shell: &mut impl Shell<'b>) {
+    /// Publishes what has changed in a session to the packet path, sends what waited for it, and sees to it that the
+    /// call is polled in time.
+    fn settle<'b>(&mut self, call: &Arc<Call>, session: &mut Session, now: Now, shell: &mut impl Shell<'b>) {
         if session.newly_connected() {
             self.counters.add(Counter::SessionsConnected, 1);
         }
@@ -142,6 +159,7 @@ impl Mux {
                 .iter()
                 .for_each(|packet| shell.send_to_client(&tuple.path, packet));
         }
+        self.timers.set(session.deadline().max(now.mono + 1), call);
     }
 
     fn point_downlink(&self, call: &Call, tuple: &Arc<Tuple>) {
@@ -166,8 +184,10 @@ impl Mux {
     ) -> Option<ServerPath> {
         self.shared.reserve(remote, hash, peer, now.mono).or_else(|| {
             let socket = shell.open_server_socket(remote.is_ipv6())?;
+            // Held before others see the socket.
+            let path = self.shared.hold(ServerPath { socket, remote }, peer, now.mono);
             self.shared.add_socket(remote.is_ipv6(), socket);
-            self.shared.hold(ServerPath { socket, remote }, peer, now.mono)
+            path
         })
     }
 
@@ -214,12 +234,13 @@ impl Mux {
     fn sweep(&mut self, now: Now) {
         let (shared, counters) = (&self.shared, &self.counters);
         self.clients.retain(|_, peer| {
-            if let ClientPeer::Direct(flow) = peer
-                && !flow.has_consent(now.mono)
+            if !peer.has_consent(now.mono)
+                && let ClientPeer::Direct(flow) = peer
             {
                 direct::close(shared, counters, flow, now);
             }
-            !peer.is_closed()
+            // A long call of a client that moves about would gather tuples without end.
+            peer.has_consent(now.mono) && !peer.is_closed()
         });
         self.servers.retain(|_, peer| !peer.is_closed());
         self.shared.sweep(now.mono);
@@ -237,10 +258,7 @@ impl<'s, S> Out<'s, S> {
     }
 }
 
-impl<'b, S: Shell<'b>> Outbox for Out<'_, S>
-where
-    S: Shell<'b>,
-{
+impl<'b, S: Shell<'b>> Outbox for Out<'_, S> {
     fn send(&mut self, to: &ServerPath, packet: &[u8]) {
         self.shell.send_to_server(to, packet);
     }

@@ -62,8 +62,11 @@ impl Mux {
         // The tuple in use has lost consent, or there is none yet.
         let mut session = call.lock();
         match session.release_to_client(now) {
-            Some((tuple, _)) => {
+            Some((tuple, waiting)) => {
                 self.point_downlink(call, &tuple);
+                waiting
+                    .iter()
+                    .for_each(|packet| shell.send_to_client(&tuple.path, packet));
                 shell.forward_to_client(&tuple.path, packet);
                 Ok(())
             }
@@ -72,7 +75,7 @@ impl Mux {
     }
 
     fn server_stun<'b>(
-        &self,
+        &mut self,
         now: Now,
         from: ServerPath,
         peer: Option<Peer>,
@@ -84,7 +87,7 @@ impl Mux {
             return Err(DropReason::StunUnsupported);
         }
         match message.class() {
-            Class::Request => self.server_request(now, from, &message, shell),
+            Class::Request => self.server_request(now, from, peer, &message, shell),
             Class::Success | Class::Error => {
                 let Some(Peer::Hijack(call)) = peer else {
                     return Err(DropReason::StunUnsolicited);
@@ -99,20 +102,24 @@ impl Mux {
         }
     }
 
-    /// A check of the server: routed by its USERNAME first, since a server may send from an address that it has not
-    /// named.
+    /// A check of the server: routed by its USERNAME, since a server may send from an address that it has not named.
+    /// Should two calls of a route have equal ufrags at both ends, the one whose pair it came on is meant.
     fn server_request<'b>(
-        &self,
+        &mut self,
         now: Now,
         from: ServerPath,
+        peer: Option<Peer>,
         message: &Message<'_>,
         shell: &mut impl Shell<'b>,
     ) -> Result<(), DropReason> {
         let username = message.username().ok_or(DropReason::StunUsername)?;
-        let call = self
-            .shared
-            .call_by_server(username)
-            .ok_or(DropReason::StunUsername)?;
+        let call = match peer {
+            Some(Peer::Hijack(call)) if *call.server_username == *username => call,
+            _ => self
+                .shared
+                .call_by_server(username)
+                .ok_or(DropReason::StunUsername)?,
+        };
         let mut session = call.lock();
         if !session.is_from_server(message) {
             return Err(DropReason::StunIntegrity);

@@ -1,8 +1,12 @@
-//! When each call wants to be polled: a heap with one entry per call of this shard.
+//! When calls want to be polled: a heap for each shard.
+//!
+//! A call's next poll belongs to the shard whose timer is in [`Call::wake`]; what happens on another shard may bring it
+//! forward, and then that shard has it. An entry that no longer names the call's next poll is worth nothing.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::media::shared::Call;
 
@@ -40,9 +44,12 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Polls `call` at `due`.
-    pub(super) fn push(&mut self, due: u64, call: Arc<Call>) {
-        self.heap.push(Timer { due, call });
+    /// Polls `call` at `due`, unless it is to be polled before.
+    pub(super) fn set(&mut self, due: u64, call: &Arc<Call>) {
+        if call.wake.fetch_min(due, Relaxed) > due {
+            let call = call.clone();
+            self.heap.push(Timer { due, call });
+        }
     }
 
     /// When the first one is due.
@@ -50,11 +57,24 @@ impl Timers {
         self.heap.peek().map(|timer| timer.due)
     }
 
-    /// Takes out one that is due.
+    /// How many entries there are, those worth nothing included.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Takes out one that is due; its next poll is to be set then.
     pub(super) fn pop(&mut self, mono: u64) -> Option<Arc<Call>> {
-        if self.next()? > mono {
-            return None;
+        while self.next()? <= mono {
+            let Timer { due, call } = self.heap.pop()?;
+            if call
+                .wake
+                .compare_exchange(due, u64::MAX, Relaxed, Relaxed)
+                .is_ok()
+            {
+                return Some(call);
+            }
         }
-        self.heap.pop().map(|timer| timer.call)
+        None
     }
 }

@@ -58,8 +58,8 @@ let handle;
 let onFailure;
 let dataOpen = false;
 const heard = [];
-/** When `framesDecoded` was seen to have grown. */
-const growth = [];
+/** When `framesDecoded` was seen to have grown, and when `packetsReceived`. */
+const growth = { frames: [], packets: [] };
 
 record("setRemoteDescription", (description) => description?.sdp);
 record("addIceCandidate", (candidate) => candidate?.candidate);
@@ -144,12 +144,16 @@ async function stats() {
 }
 
 /**
- * The longest time without a new picture since `since` (`lab.now()` then): `{gapMs, resumedMs, healthy}`, all
- * in milliseconds after `since`. `healthy` means that the longest one is over.
+ * The longest times without a new picture and without a packet since `since` (`lab.now()` then), each
+ * `{gapMs, resumedMs, healthy}` in milliseconds after `since`. `healthy` means that the longest one is over.
  */
 function gap(since) {
+  return { frames: longestGap(growth.frames, since), packets: longestGap(growth.packets, since) };
+}
+
+function longestGap(times, since) {
   const now = performance.now();
-  const marks = [since, ...growth.filter((at) => at > since), now];
+  const marks = [since, ...times.filter((at) => at > since), now];
   let longest = { gapMs: 0, resumedMs: 0 };
   for (let i = 1; i < marks.length; i += 1) {
     const gapMs = marks[i] - marks[i - 1];
@@ -163,16 +167,23 @@ async function hangUp() {
 }
 
 async function sample() {
-  const frames = framesDecoded([...(await peer().getStats()).values()]);
-  if (frames > sample.last) growth.push(performance.now());
-  sample.last = frames;
+  const all = [...(await peer().getStats()).values()];
+  const now = { frames: framesDecoded(all), packets: received(all, "packetsReceived") };
+  for (const what of Object.keys(now)) {
+    if (now[what] > sample.last[what]) growth[what].push(performance.now());
+  }
+  sample.last = now;
 }
-sample.last = 0;
+sample.last = { frames: 0, packets: 0 };
 
 function framesDecoded(all) {
+  return received(all, "framesDecoded");
+}
+
+function received(all, what) {
   return all
     .filter((entry) => entry.type === "inbound-rtp" && entry.kind === "video")
-    .reduce((sum, entry) => sum + (entry.framesDecoded ?? 0), 0);
+    .reduce((sum, entry) => sum + (entry[what] ?? 0), 0);
 }
 
 // Chromium names the selected pair in its transport; Firefox marks the pair itself.
@@ -195,7 +206,9 @@ function peer() {
 }
 
 function state() {
-  return handle?.webrtcStuff.pc?.connectionState ?? "no PeerConnection";
+  const pc = handle?.webrtcStuff.pc;
+  if (!pc) return handle ? "attached, no PeerConnection" : "not attached";
+  return `${pc.connectionState} (ICE ${pc.iceConnectionState}, signalling ${pc.signalingState})`;
 }
 
 function fail(what) {

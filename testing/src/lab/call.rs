@@ -111,7 +111,16 @@ pub struct Stats {
     pub received: Vec<String>,
 }
 
-/// The longest time without a new picture since some moment.
+/// The longest interruptions since some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Gaps {
+    /// Of decoded pictures.
+    pub pictures: Gap,
+    /// Of video packets: what a proxy can do something about.
+    pub packets: Gap,
+}
+
+/// The longest interruption since some moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Gap {
     /// How long it was.
@@ -199,14 +208,21 @@ impl<'a> Call<'a> {
             .ok_or_else(|| Error::new("the page has no clock"))
     }
 
-    /// The longest time without a picture since `since` on the page's clock.
-    pub fn gap(&mut self, since: f64) -> Result<Gap> {
-        let gap = self.browser.evaluate(&format!("return lab.gap({since})"))?;
-        let time = |key: &str| Duration::from_secs_f64(gap[key].as_f64().unwrap_or_default() / 1000.0);
-        Ok(Gap {
-            length: time("gapMs"),
-            resumed: time("resumedMs"),
-            healthy: gap["healthy"] == true,
+    /// The longest times without a picture and without a video packet since `since` on the page's clock.
+    pub fn gaps(&mut self, since: f64) -> Result<Gaps> {
+        let gaps = self.browser.evaluate(&format!("return lab.gap({since})"))?;
+        let gap = |what: &str| {
+            let time =
+                |key: &str| Duration::from_secs_f64(gaps[what][key].as_f64().unwrap_or_default() / 1000.0);
+            Gap {
+                length: time("gapMs"),
+                resumed: time("resumedMs"),
+                healthy: gaps[what]["healthy"] == true,
+            }
+        };
+        Ok(Gaps {
+            pictures: gap("frames"),
+            packets: gap("packets"),
         })
     }
 

@@ -13,6 +13,20 @@ pub const VIDEO_MOUNTPOINT: u32 = 10;
 const HTTP_PORT: u16 = 8088;
 const WS_PORT: u16 = 8188;
 const RTP_PORT: u16 = 5204;
+const UNUSED_PLUGINS: [&str; 9] = [
+    "audiobridge",
+    "duktape",
+    "lua",
+    "nosip",
+    "recordplay",
+    "sip",
+    "videocall",
+    "videoroom",
+    "voicemail",
+];
+/// As packaged, these fail to start and are unloaded at once; under load, Janus was seen to crash
+/// in code that was gone.
+const UNUSED_TRANSPORTS: [&str; 4] = ["mqtt", "nanomsg", "pfunix", "rabbitmq"];
 const START: Duration = Duration::from_secs(15);
 
 /// Switches of Janus that change what it says in SDP and STUN.
@@ -85,14 +99,23 @@ fn configure(directory: &Path, options: JanusOptions) -> Result<()> {
         full_trickle,
         ipv6,
     } = options;
+    let sections = [
+        (
+            "nat",
+            format!("ice_lite = {ice_lite}\n ice_tcp = {ice_tcp}\n full_trickle = {full_trickle}"),
+        ),
+        ("media", format!("ipv6 = {ipv6}")),
+        ("plugins", disable(&UNUSED_PLUGINS)),
+        ("transports", disable(&UNUSED_TRANSPORTS)),
+    ];
     edit(&directory.join("janus.jcfg"), |text| {
-        let nat =
-            format!("\n\tice_lite = {ice_lite}\n\tice_tcp = {ice_tcp}\n\tfull_trickle = {full_trickle}");
-        text.replacen("nat: {", &format!("nat: {{{nat}"), 1).replacen(
-            "media: {",
-            &format!("media: {{\n\tipv6 = {ipv6}"),
-            1,
-        )
+        sections.iter().fold(text, |text, (section, lines)| {
+            text.replacen(
+                &format!("\n{section}: {{"),
+                &format!("\n{section}: {{\n {lines}"),
+                1,
+            )
+        })
     })?;
     let mountpoint = format!(
         r#"
@@ -107,6 +130,11 @@ video: {{
     edit(&directory.join("janus.plugin.streaming.jcfg"), |text| {
         text + &mountpoint
     })
+}
+
+fn disable(names: &[&str]) -> String {
+    let files: Vec<String> = names.iter().map(|name| format!("libjanus_{name}.so")).collect();
+    format!("disable = \"{}\"", files.join(","))
 }
 
 fn edit(path: &Path, change: impl FnOnce(String) -> String) -> Result<()> {

@@ -29,7 +29,7 @@ mod workdir;
 mod xrtc;
 
 pub use browser::{Browser, BrowserKind};
-pub use call::{Call, CallKind, CallOptions, Candidate, Gap, Stats, Transport};
+pub use call::{Call, CallKind, CallOptions, Candidate, Gap, Gaps, Stats, Transport};
 pub use capture::Capture;
 pub use error::{Error, Result};
 pub use janus::{Janus, JanusOptions, VIDEO_MOUNTPOINT};

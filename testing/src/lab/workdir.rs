@@ -10,26 +10,36 @@ const PREFIX: &str = "xrtc-lab-";
 
 /// A directory of its own under the system's temporary one.
 #[derive(Debug)]
-pub struct WorkDir(PathBuf);
+pub struct WorkDir {
+    name: String,
+    path: PathBuf,
+}
 
 impl WorkDir {
-    /// Makes a new one.
-    pub fn new() -> Result<Self> {
+    /// Runs `test` with a new one. What fails, fails while the directory is still there, so that its logs are
+    /// kept.
+    pub fn scope(test: impl FnOnce(&Self) -> Result<()>) {
+        let work = Self::new().expect("the temporary directory is writable");
+        test(&work).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let serial = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("{PREFIX}{}-{serial}", process::id()));
+        let name = format!("{}-{serial}", process::id());
+        let path = env::temp_dir().join(format!("{PREFIX}{name}"));
         fs::create_dir_all(&path)?;
-        Ok(Self(path))
+        Ok(Self { name, path })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// A path in it.
     pub fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 }
 
@@ -50,10 +60,13 @@ pub(super) fn sweep() {
 impl Drop for WorkDir {
     fn drop(&mut self) {
         if thread::panicking() || env::var_os("XRTC_LAB_KEEP").is_some() {
-            report(format_args!("logs kept in {}", self.0.display()));
+            // Under a name that no sweeper looks for.
+            let kept = env::temp_dir().join(format!("xrtc-kept-{}", self.name));
+            let place = fs::rename(&self.path, &kept).map_or(&self.path, |()| &kept);
+            report(format_args!("logs kept in {}", place.display()));
         } else {
             // What cannot be removed is only litter in the temporary directory.
-            let _ = fs::remove_dir_all(&self.0);
+            let _ = fs::remove_dir_all(&self.path);
         }
     }
 }

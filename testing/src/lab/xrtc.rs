@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_labs_configuration_says_what_the_lab_means() {
-        let text = routes(Path::new("/tmp"), Path::new("/tmp/state"));
+        let text = routes(Path::new("/tmp"), Path::new("/var/state"));
         let config = xrtc::config::parse(&text, Path::new("/")).expect("it is valid");
         let http = config
             .services
