@@ -40,4 +40,4 @@ pub use report::report;
 pub use topology::Topology;
 pub use trace::Trace;
 pub use workdir::WorkDir;
-pub use xrtc::{PORT, Xrtc};
+pub use xrtc::{PORT, Xrtc, binary};

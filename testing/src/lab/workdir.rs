@@ -23,7 +23,8 @@ impl WorkDir {
         test(&work).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    fn new() -> Result<Self> {
+    /// Makes a new one, for a test that panics where it fails.
+    pub fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let serial = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{serial}", process::id());

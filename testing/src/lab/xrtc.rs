@@ -108,7 +108,7 @@ fn launch(mut command: Command, arguments: &[PathBuf], directory: &Path) -> Resu
 }
 
 /// `XRTC_BIN`, or what cargo built beside the test that is running.
-fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("XRTC_BIN") {
         return Ok(path.into());
     }
