@@ -89,16 +89,19 @@ fn summary(config: &Config, out: &mut impl Write) -> io::Result<()> {
         name,
         kind,
         addr,
-        tls,
+        certificates,
         enable_ice,
         candidate_ips,
         max_connections: _,
         http,
+        ..
     } in &config.services
     {
         write!(out, "  service {name}: {} {addr}", kind.as_str())?;
-        if tls.is_some() {
-            write!(out, ", TLS")?;
+        match certificates.len() {
+            0 => {}
+            1 => write!(out, ", TLS")?,
+            n => write!(out, ", TLS ({n} certificates)")?,
         }
         if http.is_some() && *kind == ServiceKind::Tcp {
             write!(out, ", HTTP")?;

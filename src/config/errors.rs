@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::certificates::CertificateError;
+
 /// A file with more mistakes than this is told of the first ones, and how many more there are.
 const MAX_ERRORS: usize = 100;
 /// Characters of a source line that are shown.
@@ -163,6 +165,9 @@ pub enum Problem {
         /// What is not.
         missing: &'static str,
     },
+    /// A certificate or key that TLS cannot be served with.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// `match: all` with no condition would match everything.
     #[error("route `{0}` asks for all of its conditions and has none; expected `hosts`, `protos` or `paths`")]
     MatchAllOfNothing(String),

@@ -22,10 +22,15 @@ pub(super) const NET: &[&str] = &[
     "addr",
     "tls_crt_file",
     "tls_key_file",
+    "certificates",
+    "redirect_https",
+    "trusted_proxies",
     "enable_ice",
     "candidate_ips",
     "max_connections",
 ];
+/// An item of `services.<name>.net.certificates:`
+pub(super) const CERTIFICATE: &[&str] = &["crt", "key"];
 /// `services.<name>.http:`
 pub(super) const HTTP: &[&str] = &[
     "servername",

@@ -8,6 +8,8 @@
 //! `deploy/routes.md`.
 
 mod addresses;
+mod certificates;
+mod door;
 mod errors;
 mod keys;
 mod limits;
@@ -31,6 +33,7 @@ mod tests;
 use std::io::Read as _;
 use std::path::Path;
 
+pub use certificates::{Certificate, CertificateError};
 pub use errors::{Error, Errors, Mark, Problem};
 pub use model::*;
 
@@ -42,7 +45,7 @@ const EMBEDDED: &str = include_str!("embedded.yml");
 
 /// Reads a configuration. Relative paths in it start at `base`.
 ///
-/// Touches the file system only to see whether the named certificates and directories exist.
+/// Touches the file system only to see whether the named directories exist and the certificates are fit for use.
 ///
 /// # Errors
 /// All mistakes of the text, in its order.

@@ -117,8 +117,12 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Where it listens.
     pub addr: ListenAddr,
-    /// Certificate and key files, where both are given.
-    pub tls: Option<TlsFiles>,
+    /// Certificates with their keys, the one for clients that ask for no name first; none: no TLS.
+    pub certificates: Vec<TlsFiles>,
+    /// Proxies in front of this service whose word about its clients is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Plain HTTP is redirected to HTTPS: on this port if there is a certificate, else on 443.
+    pub redirect_https: bool,
     /// Whether it carries ICE (udp and tcp).
     pub enable_ice: bool,
     /// The addresses shown to clients in candidates.
@@ -130,11 +134,11 @@ pub struct Service {
 }
 
 /// A certificate and its key, PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsFiles {
-    /// `tls_crt_file`.
+    /// `tls_crt_file`, or `crt` of `certificates`.
     pub crt: PathBuf,
-    /// `tls_key_file`.
+    /// `tls_key_file`, or `key` of `certificates`.
     pub key: PathBuf,
 }
 

@@ -1,14 +1,13 @@
 //! A listening service: `proto: http`, `tcp` or `udp`.
 
-use std::path::{Path, PathBuf};
-
 use super::addresses::{candidate, listen};
+use super::door;
 use super::errors::{Problem, Sink};
 use super::keys;
-use super::model::{CandidateHost, CandidateIps, Http, ListenAddr, Service, ServiceKind, TlsFiles};
+use super::model::{CandidateHost, CandidateIps, Http, ListenAddr, Service, ServiceKind};
 use super::resolve::Walk;
 use super::routes;
-use super::scalars::{boolean, integer, path};
+use super::scalars::{boolean, integer};
 use super::section::Section;
 use super::tree::{Entry, Key, Node, Value, short};
 
@@ -19,7 +18,7 @@ const DEFAULT_CONNECTIONS: usize = 16_384;
 pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk: &mut Walk<'_>) -> Service {
     let net = section.section("net", keys::NET, walk.sink);
     let addr = addr(name, kind, net, walk);
-    let tls = tls(kind, net, walk);
+    let door = door::read(kind, net, walk);
     let enable_ice = net.value("enable_ice", walk.sink, boolean).unwrap_or(false);
     if let Some(entry) = net
         .entry("enable_ice")
@@ -45,7 +44,9 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
         name: name.text.clone(),
         kind,
         addr,
-        tls,
+        certificates: door.certificates,
+        trusted_proxies: door.trusted_proxies,
+        redirect_https: door.redirect_https,
         enable_ice,
         candidate_ips,
         max_connections,
@@ -74,50 +75,6 @@ fn addr(name: &Key, kind: ServiceKind, net: Section<'_>, walk: &mut Walk<'_>) ->
     walk.listeners
         .claim(kind.transport(), addr, what, entry.value.mark, walk.sink);
     addr
-}
-
-fn tls(kind: ServiceKind, net: Section<'_>, walk: &mut Walk<'_>) -> Option<TlsFiles> {
-    const CRT: &str = "tls_crt_file";
-    const KEY: &str = "tls_key_file";
-    if kind == ServiceKind::Udp {
-        for entry in [CRT, KEY].iter().filter_map(|key| net.entry(key)) {
-            walk.sink.warn(
-                entry.key.mark,
-                format!("`{}` does nothing for `proto: udp`", entry.key.text),
-            );
-        }
-        return None;
-    }
-    let mut file = |key| net.value(key, walk.sink, |node| existing_file(node, walk.base));
-    let (crt, key) = (file(CRT), file(KEY));
-    match (net.entry(CRT), net.entry(KEY)) {
-        (Some(entry), None) => walk.sink.error(
-            entry.key.mark,
-            Problem::HalfPair {
-                given: CRT,
-                missing: KEY,
-            },
-        ),
-        (None, Some(entry)) => walk.sink.error(
-            entry.key.mark,
-            Problem::HalfPair {
-                given: KEY,
-                missing: CRT,
-            },
-        ),
-        (Some(_), Some(_)) | (None, None) => {}
-    }
-    walk.secrets.extend(key.clone());
-    Some(TlsFiles { crt: crt?, key: key? })
-}
-
-fn existing_file(node: &Node, base: &Path) -> Result<PathBuf, Problem> {
-    let file = path(node, base)?;
-    if file.is_file() {
-        Ok(file)
-    } else {
-        Err(Problem::NoSuchFile(file.display().to_string()))
-    }
 }
 
 fn candidate_ips(net: Section<'_>, enable_ice: bool, sink: &mut Sink) -> CandidateIps {

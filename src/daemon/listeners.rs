@@ -1,8 +1,10 @@
-//! The HTTP listeners: begun, replaced, added and removed.
+//! The TCP listeners: begun, replaced, added and removed.
 //!
 //! A listener is known by its address. As long as a service of the configuration has that, it stays open through
-//! every reload, and so do its connections; only the site behind it is another one.
+//! every reload, and so do its connections; what is behind it is another front, and for the requests to come another
+//! site. Certificates whose file names stay are not read again here: their own watch does that.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +12,19 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, Http, ListenAddr, Service};
-use crate::http::{self, LiveSite, Server, Site};
+use crate::config::{Config, Limits as HttpLimits, ListenAddr, Service, TlsFiles};
+use crate::http::{self, CERTIFICATE_POLL, Counters, Front, Limits, LiveSite, Server, Site, Tls};
 
 use super::StartError;
 
-/// New listeners, by the name of their service, without a server yet.
-pub(super) type Bound = Vec<(String, Vec<TcpListener>)>;
+/// What a configuration needs beyond what is there: all that may fail.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    /// New listeners, by the name of their service, without a server yet.
+    bound: HashMap<String, Vec<TcpListener>>,
+    /// New certificates, by the name of their service.
+    tls: HashMap<String, Tls>,
+}
 
 /// The listeners at work.
 #[derive(Debug, Default)]
@@ -31,7 +39,9 @@ struct Listening {
     service: String,
     /// As written: `None` and port 0 stand for themselves.
     addr: ListenAddr,
-    site: Arc<LiveSite>,
+    certificates: Vec<TlsFiles>,
+    tls: Option<Tls>,
+    site: Option<Arc<LiveSite>>,
     server: Server,
 }
 
@@ -43,45 +53,55 @@ impl Listening {
 }
 
 impl Listeners {
-    /// Opens what a configuration needs beyond what is open.
+    /// Opens listeners and reads certificates, as far as a configuration needs new ones.
     ///
     /// # Errors
-    /// The first address that cannot be listened on; then none of the new ones is open.
-    pub(super) fn bind(&self, config: &Config) -> Result<Bound, StartError> {
-        with_http(config)
-            .filter(|(service, _)| !self.listening.iter().any(|open| open.is_of(service)))
-            .map(|(service, _)| {
-                let listeners = http::bind(service.addr).map_err(|source| StartError::Listen {
-                    service: service.name.clone(),
-                    addr: service.addr,
-                    source,
-                })?;
-                Ok((service.name.clone(), listeners))
-            })
-            .collect()
+    /// The first address that cannot be listened on or certificate that is of no use; then none of the new ones is
+    /// left open.
+    pub(super) fn prepare(&self, config: &Config, counters: &Arc<Counters>) -> Result<Prepared, StartError> {
+        let mut prepared = Prepared::default();
+        for service in on_tcp(config) {
+            let open = self.listening.iter().find(|open| open.is_of(service));
+            if open.is_none() {
+                let listeners = http::bind(service.addr).map_err(|source| listen_error(service, source))?;
+                prepared.bound.insert(service.name.clone(), listeners);
+            }
+            let known = open.is_some_and(|open| open.certificates == service.certificates);
+            if !known && !service.certificates.is_empty() {
+                let tls =
+                    Tls::start(&service.certificates, CERTIFICATE_POLL, counters).map_err(|source| {
+                        StartError::Tls {
+                            service: service.name.clone(),
+                            source,
+                        }
+                    })?;
+                prepared.tls.insert(service.name.clone(), tls);
+            }
+        }
+        Ok(prepared)
     }
 
-    /// Serves a configuration from the next request on: on what is open already, and on the new listeners. What it
-    /// does not name is removed, with `drain` for what runs there.
+    /// Serves a configuration: what is open already from its next connection and request on, and the new listeners.
+    /// What it does not name is removed, with `drain` for what runs there.
     ///
     /// # Errors
     /// A new listener that does not know its address.
     pub(super) fn serve(
         &mut self,
         config: &Config,
-        mut bound: Bound,
+        mut prepared: Prepared,
         parts: &Arc<http::Shared>,
         drain: Duration,
     ) -> Result<(), StartError> {
         let mut before = std::mem::take(&mut self.listening);
         let mut failed = None;
-        for (service, section) in with_http(config) {
+        for service in on_tcp(config) {
+            let tls = prepared.tls.remove(&service.name);
             let listening = match before.iter().position(|open| open.is_of(service)) {
-                Some(at) => Ok(renewed(before.swap_remove(at), service, section, parts)),
+                Some(at) => Ok(renewed(before.swap_remove(at), service, tls, parts)),
                 None => {
-                    let at = bound.iter().position(|(name, _)| *name == service.name);
-                    let listeners = at.map(|at| bound.swap_remove(at).1).unwrap_or_default();
-                    begun(service, section, listeners, parts)
+                    let listeners = prepared.bound.remove(&service.name).unwrap_or_default();
+                    begun(service, listeners, tls, parts)
                 }
             };
             match listening {
@@ -104,16 +124,23 @@ impl Listeners {
         servers.flat_map(|server| server.addrs().iter().copied())
     }
 
-    /// What is listened on once `bound` is served under `config`.
-    pub(super) fn addrs_with(&self, config: &Config, bound: &Bound) -> Vec<SocketAddr> {
-        let kept = self
-            .listening
-            .iter()
-            .filter(|open| with_http(config).any(|(service, _)| open.is_of(service)));
-        let kept = kept.flat_map(|open| open.server.addrs().iter().copied());
-        let new = bound.iter().flat_map(|(_, listeners)| listeners);
-        kept.chain(new.filter_map(|listener| listener.local_addr().ok()))
-            .collect()
+    /// What is listened on once a configuration is served, with its services.
+    pub(super) fn addrs_with<'c>(
+        &self,
+        config: &'c Config,
+        prepared: &Prepared,
+    ) -> Vec<(&'c Service, SocketAddr)> {
+        let mut all = Vec::new();
+        for service in on_tcp(config) {
+            let open = self.listening.iter().find(|open| open.is_of(service));
+            let open = open
+                .into_iter()
+                .flat_map(|open| open.server.addrs().iter().copied());
+            let new = prepared.bound.get(&service.name).into_iter().flatten();
+            let addrs = open.chain(new.filter_map(|listener| listener.local_addr().ok()));
+            all.extend(addrs.map(|addr| (service, addr)));
+        }
+        all
     }
 
     /// Ends all of them in order; returns when nothing is left, or soon after `deadline`.
@@ -131,40 +158,79 @@ impl Listeners {
     }
 }
 
-fn with_http(config: &Config) -> impl Iterator<Item = (&Service, &Http)> {
+fn on_tcp(config: &Config) -> impl Iterator<Item = &Service> {
     let services = config.services.iter();
-    services.filter_map(|service| Some((service, service.http.as_ref()?)))
+    services.filter(|service| service.kind.transport() == "tcp")
 }
 
-fn renewed(open: Listening, service: &Service, section: &Http, parts: &Arc<http::Shared>) -> Listening {
-    open.site.replace(section, parts.clone());
-    open.server.allow_connections(service.max_connections);
+/// The error of a service's address.
+pub(super) fn listen_error(service: &Service, source: std::io::Error) -> StartError {
+    StartError::Listen {
+        service: service.name.clone(),
+        addr: service.addr,
+        source,
+    }
+}
+
+fn renewed(open: Listening, service: &Service, tls: Option<Tls>, parts: &Arc<http::Shared>) -> Listening {
+    let tls = tls.or_else(|| open.tls.filter(|_| !service.certificates.is_empty()));
+    let site = service.http.as_ref().map(|section| match open.site {
+        Some(site) => {
+            site.replace(section, parts.clone());
+            site
+        }
+        None => Arc::new(LiveSite::new(Site::new(section, parts.clone()))),
+    });
+    open.server
+        .replace(front(service, site.clone(), tls.clone(), parts));
     Listening {
         service: service.name.clone(),
-        ..open
+        addr: open.addr,
+        certificates: service.certificates.clone(),
+        tls,
+        site,
+        server: open.server,
     }
 }
 
 fn begun(
     service: &Service,
-    section: &Http,
     listeners: Vec<TcpListener>,
+    tls: Option<Tls>,
     parts: &Arc<http::Shared>,
 ) -> Result<Listening, StartError> {
-    let site = Arc::new(LiveSite::new(Site::new(section, parts.clone())));
-    let server =
-        Server::start(listeners, &site, service.max_connections).map_err(|source| StartError::Listen {
-            service: service.name.clone(),
-            addr: service.addr,
-            source,
-        })?;
+    let site = |section| Arc::new(LiveSite::new(Site::new(section, parts.clone())));
+    let site = service.http.as_ref().map(site);
+    let server = Server::start(listeners, front(service, site.clone(), tls.clone(), parts))
+        .map_err(|source| listen_error(service, source))?;
     for addr in server.addrs() {
-        tracing::info!(service = service.name, %addr, "HTTP and WebSocket");
+        tracing::info!(service = service.name, %addr, http = site.is_some(), tls = tls.is_some(), "TCP");
     }
     Ok(Listening {
         service: service.name.clone(),
         addr: service.addr,
+        certificates: service.certificates.clone(),
+        tls,
         site,
         server,
     })
+}
+
+fn front(
+    service: &Service,
+    site: Option<Arc<LiveSite>>,
+    tls: Option<Tls>,
+    parts: &Arc<http::Shared>,
+) -> Front {
+    let defaults = HttpLimits::default();
+    let limits = service.http.as_ref().map_or(&defaults, |http| &http.limits);
+    Front {
+        site,
+        ice_tcp: None,
+        tls,
+        redirect_https: service.redirect_https,
+        trusted_proxies: service.trusted_proxies.clone(),
+        limits: Limits::of(service.max_connections, limits),
+        counters: parts.counters.clone(),
+    }
 }

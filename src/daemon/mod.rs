@@ -30,6 +30,7 @@ use std::sync::Arc;
 use crate::cli::{EX_USAGE, Run};
 use crate::config::{self, Config, Errors};
 use crate::demo::Demo;
+use crate::http::TlsError;
 
 pub use key_store::KeyError;
 use running::Running;
@@ -67,6 +68,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A certificate went bad after the configuration was read.
+    #[error("service {service}: {source}")]
+    Tls {
+        /// The service.
+        service: String,
+        /// What is wrong.
+        source: TlsError,
+    },
     /// Something else of the system is missing.
     #[error("{what}: {source}")]
     System {
@@ -83,7 +92,11 @@ impl StartError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => EX_USAGE,
-            Self::Key(_) | Self::Listen { .. } | Self::AccessLog { .. } | Self::System { .. } => 1,
+            Self::Key(_)
+            | Self::Listen { .. }
+            | Self::Tls { .. }
+            | Self::AccessLog { .. }
+            | Self::System { .. } => 1,
         }
     }
 

@@ -85,17 +85,18 @@ impl Running {
             return Ok(false);
         }
         let new = Arc::new(new);
-        let bound = self.listeners.bind(&new)?;
+        let prepared = self.listeners.prepare(&new, &self.parts.counters)?;
         open_logs(&self.parts.access_logs, &new)?;
         let upstreams = before
             .upstreams
             .succeed(&new.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
-        let own = self.listeners.addrs_with(&new, &bound);
+        let own = self.listeners.addrs_with(&new, &prepared);
+        let tcp = own.into_iter().map(|(_, addr)| addr);
         let udp = self.calls.media.bound().iter().map(|(_, addr)| *addr);
         let generation = Arc::new(Generation {
             services: ice_services(&new, &self.calls.media),
-            policies: Policies::new(new.clone(), own.into_iter().chain(udp).collect()),
+            policies: Policies::new(new.clone(), tcp.chain(udp).collect()),
             upstreams: Arc::new(upstreams),
             config: new.clone(),
         });
@@ -107,7 +108,7 @@ impl Running {
         self.calls.generation.store(generation);
         publish(&self.calls);
         let drain = new.global.drain_timeout;
-        self.listeners.serve(&new, bound, &self.parts, drain)?;
+        self.listeners.serve(&new, prepared, &self.parts, drain)?;
         self.parts.access_logs.retain(&access_logs(&new));
         Ok(true)
     }

@@ -23,7 +23,7 @@ use super::StartError;
 use super::addresses::{IceService, own_addresses};
 use super::calls::{Generation, MediaCalls, Refusals};
 use super::key_store::StoredKey;
-use super::listeners::Listeners;
+use super::listeners::{Listeners, listen_error};
 use super::policies::Policies;
 use super::reload::{Reloads, open_logs};
 use super::report::DaemonReport;
@@ -71,14 +71,15 @@ impl Running {
         let shared = Arc::new(Shared::new(KeyRing::new(key.secret, &[]), limits));
         // TCP first: a second daemon by mistake then fails before it shares the first one's UDP port.
         let mut listeners = Listeners::default();
-        let bound = listeners.bind(&config)?;
         let counters = Arc::new(http::Counters::default());
+        let prepared = listeners.prepare(&config, &counters)?;
         let access_logs = Arc::new(AccessLogs::new(counters.clone()));
         open_logs(&access_logs, &config)?;
         let media = start_media(&config, &shared)?;
         let upstreams = Upstreams::new(&config.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
-        let own = listeners.addrs_with(&config, &bound);
+        let own = listeners.addrs_with(&config, &prepared);
+        let own = own.into_iter().map(|(_, addr)| addr).collect();
         let calls = Arc::new(make_calls(&config, shared, media, Arc::new(upstreams), own));
         if timeout(FIRST_LOOKUP, refresh(&calls)).await.is_err() {
             tracing::warn!("some upstream names could not be looked up yet");
@@ -98,7 +99,7 @@ impl Running {
             connections: Arc::new(AtomicU64::new(0)),
             access_logs,
         });
-        listeners.serve(&config, bound, &parts, Duration::ZERO)?;
+        listeners.serve(&config, prepared, &parts, Duration::ZERO)?;
         let report = Arc::new(DaemonReport {
             calls: calls.clone(),
             http: counters,
@@ -189,14 +190,6 @@ async fn drain(listeners: Listeners, calls: &MediaCalls, deadline: Duration) {
         }
     };
     tokio::join!(listeners.shutdown(deadline), calls_end);
-}
-
-fn listen_error(service: &Service, source: std::io::Error) -> StartError {
-    StartError::Listen {
-        service: service.name.clone(),
-        addr: service.addr,
-        source,
-    }
 }
 
 fn ice_udp(config: &Config) -> impl Iterator<Item = (ListenerId, &Service)> {

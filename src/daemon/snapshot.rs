@@ -116,7 +116,13 @@ impl SnapshotFile {
         // Held throughout, so that the last word is not overtaken by the one before.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = Instant::now();
-        let snapshot = Snapshot::take(&calls.shared, calls.media.bound(), calls.clock.now());
+        let (media, pool) = (&calls.media, calls.media.pool());
+        let snapshot = Snapshot::take(
+            &calls.shared,
+            media.bound(),
+            |id| pool.port(id),
+            calls.clock.now(),
+        );
         let (shape, count) = (snapshot.shape(), snapshot.calls());
         let is_current = last
             .written

@@ -4,42 +4,34 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::drain::{Admission, Phase};
+use super::drain::Phase;
 use super::idle::Watch;
 use super::live::LiveSite;
-use super::ports::ConnInfo;
+use super::ports::AsyncReadWrite;
 use super::site::Visitor;
 
 /// The longest request line and headers together.
-const MAX_HEAD: usize = 64 * 1024;
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 
 /// Serves requests until the client leaves, keeps it waiting for longer than the limits say, or the
 /// phase ends it: draining lets the request under way finish, closing does not.
-pub async fn serve_connection<IO>(site: Arc<LiveSite>, io: IO, conn: ConnInfo, mut admission: Admission)
+pub(super) async fn serve_http1<IO>(site: Arc<LiveSite>, io: IO, visitor: Visitor)
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    IO: AsyncReadWrite + 'static,
 {
-    let visitor = Visitor {
-        connection: site.shared().next_connection(),
-        conn,
-        admission: admission.clone(),
-    };
-    let limits = site.limits();
     let counters = site.shared().counters.clone();
+    let (mut admission, limits) = (visitor.admission.clone(), visitor.limits);
     let watch = Watch::new();
     let io = TokioIo::new(watch.over(io));
     let requests = watch.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request| {
         let (site, visitor) = (site.clone(), visitor.clone());
-        let busy = requests.request(request.version() >= Version::HTTP_2);
-        async move { Ok::<_, Infallible>(site.handle(&visitor, request, busy).await) }
+        let busy = requests.request();
+        async move { Ok::<_, Infallible>(site.handle(&visitor, request, Some(busy)).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -64,6 +56,9 @@ where
         }
     };
     if let Err(error) = served {
+        if error.is_parse() || error.is_incomplete_message() {
+            counters.connections_unreadable.add();
+        }
         tracing::trace!(%error, "client connection ended early");
     }
 }

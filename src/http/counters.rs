@@ -41,8 +41,44 @@ counters! {
     connections_refused,
     /// Times that accepting failed (for want of file descriptors, mostly).
     accept_errors,
+    /// Connections that ended over bytes that are no request, or not a whole one.
+    connections_unreadable,
+    /// Connections over HTTP/2.
+    http2_connections,
+    /// Connections over TLS, whatever is spoken inside.
+    tls_connections,
+    /// Connections handed over as ICE-TCP.
+    ice_tcp_connections,
+    /// Connections that ended before they told what they speak.
+    front_left,
+    /// Connections that did not tell in time what they speak.
+    front_timeout,
+    /// Connections that speak nothing that is served here.
+    front_unknown,
+    /// PROXY protocol headers from a peer that is no trusted proxy.
+    proxy_untrusted,
+    /// PROXY protocol headers that cannot be made sense of.
+    proxy_malformed,
+    /// TLS on a service without a certificate, or inside TLS.
+    tls_refused,
+    /// TLS handshakes that failed.
+    tls_failed,
+    /// TLS handshakes that did not end in time.
+    tls_timeout,
+    /// Certificates that were read anew.
+    certificates_reloaded,
+    /// Changed certificates that were of no use; the ones before them stay.
+    certificates_refused,
+    /// ICE-TCP on a service that takes none.
+    ice_tcp_refused,
+    /// HTTP on a service that serves none.
+    http_refused,
+    /// HTTP/2 connections closed because their requests were taken back again and again.
+    http2_flood,
     /// Requests, WebSocket handshakes included.
     requests,
+    /// Requests over plain HTTP that were sent to HTTPS.
+    redirected,
     /// Requests refused because too many were under way, all clients together.
     refused_connections,
     /// Requests refused because too many came, all clients together.

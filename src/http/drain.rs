@@ -20,10 +20,19 @@ pub enum Phase {
 
 /// A connection's leave to be here: its view of the phase, and the slot that it takes up. Goes with the connection
 /// from accept to the end of the WebSocket that it may become; clones share the slot.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Admission {
     phase: watch::Receiver<Phase>,
     _slot: Option<Arc<Slot>>,
+    _request: Option<Arc<dyn Send + Sync>>,
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission")
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Admission {
@@ -33,6 +42,7 @@ impl Admission {
         Self {
             phase: phase.subscribe(),
             _slot: None,
+            _request: None,
         }
     }
 
@@ -42,6 +52,17 @@ impl Admission {
         Self {
             phase: self.phase.clone(),
             _slot: Some(Arc::new(slot)),
+            _request: None,
+        }
+    }
+
+    /// The same for one of the connection's requests: `guard` is dropped when the request, or the WebSocket that it
+    /// became, is over.
+    #[must_use]
+    pub(super) fn for_request(&self, guard: Arc<dyn Send + Sync>) -> Self {
+        Self {
+            _request: Some(guard),
+            ..self.clone()
         }
     }
 

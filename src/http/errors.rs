@@ -25,6 +25,9 @@ pub(super) enum Error {
     /// Files are only read; nothing is tunnelled.
     #[error("this method is not allowed here")]
     MethodNotAllowed,
+    /// Extended CONNECT to something other than a WebSocket (RFC 9220 section 3 asks for 501).
+    #[error("this protocol is not spoken here")]
+    UnknownProtocol,
     /// A WebSocket version other than 13.
     #[error("only version 13 of the WebSocket protocol is spoken here")]
     WebSocketVersion,
@@ -60,6 +63,7 @@ impl Error {
             Self::BadRequest(_) | Self::UploadBroken => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -122,6 +126,7 @@ impl Error {
             Self::BadRequest(_)
             | Self::NotFound
             | Self::MethodNotAllowed
+            | Self::UnknownProtocol
             | Self::WebSocketVersion
             | Self::UploadBroken => {}
         }
@@ -147,7 +152,7 @@ fn upstream_status(error: &UpstreamError) -> StatusCode {
     }
 }
 
-fn text(status: StatusCode, reason: &str) -> Response<Body> {
+pub(super) fn text(status: StatusCode, reason: &str) -> Response<Body> {
     let body = Full::new(Bytes::from(format!("{reason}\n")));
     let mut response = Response::new(body.map_err(Into::into).boxed_unsync());
     *response.status_mut() = status;

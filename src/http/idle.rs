@@ -5,7 +5,7 @@
 //! ```text
 //!  idle ──a byte──▶ header ──a request──▶ busy ──the last response's end──▶ idle
 //! ```
-//! On a connection that multiplexes there is no header state: bytes may be of anything.
+//! For HTTP/1.1 only: on a connection that multiplexes, bytes may be of anything.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,6 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Clone, Copy, Debug)]
 struct State {
     requests: usize,
-    multiplexed: bool,
     /// When the first byte of a header came.
     header: Option<Instant>,
     /// When it was last seen to become idle.
@@ -46,7 +45,6 @@ impl Watch {
     pub(super) fn new() -> Self {
         let state = State {
             requests: 0,
-            multiplexed: false,
             header: None,
             idle: Instant::now(),
         };
@@ -57,10 +55,9 @@ impl Watch {
     }
 
     /// A request has come.
-    pub(super) fn request(&self, multiplexed: bool) -> Busy {
+    pub(super) fn request(&self) -> Busy {
         self.change(|state| {
             state.requests += 1;
-            state.multiplexed |= multiplexed;
             state.header = None;
         });
         Busy(self.clone())
@@ -92,7 +89,7 @@ impl Watch {
 
     fn bytes_came(&self) {
         self.change(|state| {
-            if state.requests == 0 && !state.multiplexed && state.header.is_none() {
+            if state.requests == 0 && state.header.is_none() {
                 state.header = Some(Instant::now());
             }
         });
@@ -212,7 +209,7 @@ mod tests {
             Some(HEADER - Duration::from_secs(5)),
             "more bytes are no more time"
         );
-        let (one, two) = (watch.request(false), watch.request(false));
+        let (one, two) = (watch.request(), watch.request());
         assert_eq!(left(&watch).await, None);
         drop(one);
         assert_eq!(left(&watch).await, None);
@@ -221,16 +218,5 @@ mod tests {
         let started = Instant::now();
         watch.expired(IDLE, HEADER).await;
         assert!((IDLE..IDLE + Duration::from_secs(1)).contains(&started.elapsed()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn bytes_of_a_multiplexed_connection_begin_no_header() {
-        let (ours, mut theirs) = tokio::io::duplex(64);
-        let watch = Watch::new();
-        let mut ours = watch.over(ours);
-        drop(watch.request(true));
-        theirs.write_all(b"x").await.unwrap();
-        ours.read_u8().await.unwrap();
-        assert_eq!(left(&watch).await, Some(IDLE));
     }
 }

@@ -11,7 +11,6 @@ use crate::config::Http;
 use crate::upstream::Body;
 
 use super::idle::Busy;
-use super::server::Limits;
 use super::site::{Shared, Site, Visitor};
 
 /// The current [`Site`] of a listener.
@@ -37,17 +36,12 @@ impl LiveSite {
         self.0.load().shared.clone()
     }
 
-    /// The bounds on a connection that comes in now.
-    pub(super) fn limits(&self) -> Limits {
-        Limits::of(self.0.load().limits())
-    }
-
     /// Answers a request, whatever happens.
     pub(super) async fn handle(
         &self,
         visitor: &Visitor,
         request: Request<Incoming>,
-        busy: Busy,
+        busy: Option<Busy>,
     ) -> Response<Body> {
         let site = self.0.load_full();
         site.handle(visitor, request, busy).await

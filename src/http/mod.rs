@@ -2,15 +2,16 @@
 //! `signaling` rewrite what they carry.
 //!
 //! ```text
-//!  listen ─▶ server: accept, limits ─▶ connection: HTTP/1.1 ─▶ site ─┬▶ proxy ─────▶ upstream
-//!                                                                     ├▶ websocket ─▶ upstream, then relay
-//!                                                                     └▶ files
+//!  listen ─▶ server: accept, limits ─▶ front: first bytes ─┬▶ connection ─▶ site ─┬▶ proxy ─────▶ upstream
+//!                                                           └▶ IceTcp              ├▶ websocket ─▶ upstream, then relay
+//!                                                                                  └▶ files
 //! ```
-//! A [`Site`] is one `http:` section at work, which a [`LiveSite`] replaces on a reload; [`serve_connection`] takes any
-//! byte stream, so that TLS and protocol detection go before it. The media plane is reached through [`Calls`] only. This is no cache and no general web
-//! server: static files are there for demo pages.
+//! A [`Front`] is one service at work; a reload gives it another, and its [`LiveSite`] another [`Site`], which is one
+//! `http:` section. The media plane is reached through [`Calls`] only. This is no cache and no general web server:
+//! static files are there for demo pages.
 
 mod access_log;
+mod certificates;
 mod connection;
 mod content;
 mod context;
@@ -19,6 +20,8 @@ mod drain;
 mod encoding;
 mod errors;
 mod files;
+mod front;
+mod h2;
 mod headers;
 mod idle;
 mod limiter;
@@ -26,25 +29,31 @@ mod limits;
 mod listen;
 mod live;
 mod memory;
+mod opening;
 mod ports;
 mod proxy;
+mod proxy_protocol;
+mod redirect;
 mod relay;
 mod router;
 mod server;
 mod site;
 mod slots;
+mod ssltcp;
 mod target;
+mod tls;
 mod upload;
 mod visit;
 mod websocket;
 
 pub use access_log::AccessLogs;
-pub use connection::serve_connection;
 pub use counters::Counters;
 pub use drain::{Admission, Phase};
+pub use front::Front;
 pub use listen::bind;
 pub use live::LiveSite;
 pub use memory::TokenMemory;
-pub use ports::{Calls, ConnInfo};
+pub use ports::{AsyncReadWrite, Calls, ConnInfo, IceTcp, Served};
 pub use server::{Limits, Server};
 pub use site::{Shared, Site};
+pub use tls::{CERTIFICATE_POLL, Tls, TlsError};

@@ -1,7 +1,11 @@
-//! What the HTTP side needs of the rest of the daemon, as a trait that the daemon implements and tests mock.
+//! What the HTTP side needs of the rest of the daemon, as traits that the daemon implements and tests mock.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::Route;
 use crate::ice::KeyRing;
@@ -41,4 +45,20 @@ pub trait Calls: Send + Sync {
 
     /// Seconds since the Unix epoch.
     fn unix_now(&self) -> u32;
+}
+
+/// A client's byte stream: TCP, or TLS over it.
+pub trait AsyncReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<IO: AsyncRead + AsyncWrite + Send + Unpin> AsyncReadWrite for IO {}
+
+/// A connection under way.
+pub type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What takes the connections that carry ICE (RFC 4571 frames) and not HTTP.
+pub trait IceTcp: Send + Sync {
+    /// Takes a connection over. `already_read` is how its stream begins: one frame with a Binding request, or the
+    /// beginning of it, and whatever came with that. The connection counts among the server's until the future ends;
+    /// a server that closes drops the future.
+    fn accept(&self, io: Box<dyn AsyncReadWrite>, already_read: Bytes, conn: ConnInfo) -> Served;
 }

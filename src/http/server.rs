@@ -1,12 +1,13 @@
-//! Accepts connections for a site, within limits, until told to stop.
+//! Accepts connections for a service, within limits, until told to stop.
 //!
-//! What a connection speaks is the next step's business: here every one is plain HTTP/1.1.
+//! What a connection speaks is the business of [`Front`].
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -15,9 +16,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::config;
 
-use super::connection::serve_connection;
 use super::drain::{Admission, Phase};
-use super::live::LiveSite;
+use super::front::{Front, Guest};
 use super::ports::ConnInfo;
 use super::slots::Slots;
 
@@ -30,10 +30,16 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+const FIRST_BYTES: Duration = Duration::from_secs(10);
+const CONNECTIONS: usize = 16_384;
 
 /// Bounds on a client connection; what bounds its requests is their route's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Connections at once, WebSockets among them; more are closed at once.
+    pub connections: usize,
+    /// For a connection to tell what it speaks, and for its TLS handshake.
+    pub first_bytes_timeout: Duration,
     /// For the headers of a request to be complete.
     pub header_timeout: Duration,
     /// For the next request.
@@ -41,13 +47,21 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those of a section.
+    /// Those of a service with `connections` at once and this section.
     #[must_use]
-    pub fn of(config: &config::Limits) -> Self {
+    pub fn of(connections: usize, config: &config::Limits) -> Self {
         Self {
+            first_bytes_timeout: FIRST_BYTES,
+            connections,
             header_timeout: config.header_timeout,
             idle_timeout: config.idle_timeout,
         }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::of(CONNECTIONS, &config::Limits::default())
     }
 }
 
@@ -56,28 +70,29 @@ impl Limits {
 pub struct Server {
     addrs: Vec<SocketAddr>,
     phase: watch::Sender<Phase>,
+    front: Arc<ArcSwap<Front>>,
     slots: Arc<Slots>,
     acceptors: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Serves a site on the listeners of [`super::bind`], up to `connections` at once, WebSockets among them; more are
-    /// closed at once. To be called within a tokio runtime.
+    /// Serves what comes to the listeners of [`super::bind`]. To be called within a tokio runtime.
     ///
     /// # Errors
     /// A listener that does not know its address.
-    pub fn start(listeners: Vec<TcpListener>, site: &Arc<LiveSite>, connections: usize) -> io::Result<Self> {
+    pub fn start(listeners: Vec<TcpListener>, front: Front) -> io::Result<Self> {
         let addrs = listeners
             .iter()
             .map(TcpListener::local_addr)
             .collect::<io::Result<_>>()?;
         let (phase, _) = watch::channel(Phase::Running);
-        let slots = Arc::new(Slots::new(connections));
+        let slots = Arc::new(Slots::new(front.limits.connections));
+        let front = Arc::new(ArcSwap::from_pointee(front));
         let acceptors = listeners
             .into_iter()
             .map(|listener| {
                 let acceptor = Acceptor {
-                    site: site.clone(),
+                    front: front.clone(),
                     slots: slots.clone(),
                     admission: Admission::new(&phase),
                 };
@@ -87,6 +102,7 @@ impl Server {
         Ok(Self {
             addrs,
             phase,
+            front,
             slots,
             acceptors,
         })
@@ -98,9 +114,10 @@ impl Server {
         &self.addrs
     }
 
-    /// Allows this many connections from now on; those that are there stay.
-    pub fn allow_connections(&self, connections: usize) {
-        self.slots.resize(connections);
+    /// Gives the next connections another front; those that are there stay with theirs.
+    pub fn replace(&self, front: Front) {
+        self.slots.resize(front.limits.connections);
+        self.front.store(Arc::new(front));
     }
 
     /// Stops accepting, closes idle connections, lets requests finish and WebSockets go on until `deadline` has
@@ -119,7 +136,7 @@ impl Server {
 }
 
 struct Acceptor {
-    site: Arc<LiveSite>,
+    front: Arc<ArcSwap<Front>>,
     slots: Arc<Slots>,
     admission: Admission,
 }
@@ -140,7 +157,7 @@ impl Acceptor {
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    self.site.shared().counters.accept_errors.add();
+                    self.front.load().counters.accept_errors.add();
                     // Once for each time of trouble: clients can bring it about.
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "cannot accept connections");
@@ -152,7 +169,8 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, remote: SocketAddr) {
-        let counters = &self.site.shared().counters;
+        let front = self.front.load_full();
+        let counters = &front.counters;
         let Some(slot) = self.slots.take() else {
             counters.connections_refused.add();
             return;
@@ -167,8 +185,12 @@ impl Acceptor {
             remote,
             secure: false,
         };
-        let admission = self.admission.with_slot(slot);
-        tokio::spawn(serve_connection(self.site.clone(), stream, conn, admission));
+        let guest = Guest {
+            front,
+            conn,
+            admission: self.admission.with_slot(slot),
+        };
+        tokio::spawn(guest.serve(stream));
     }
 }
 

@@ -22,7 +22,9 @@ use super::idle::Busy;
 use super::limits::{Scope, Scopes};
 use super::memory::TokenMemory;
 use super::ports::{Calls, ConnInfo};
+use super::redirect::Redirect;
 use super::router::Router;
+use super::server::Limits as ConnLimits;
 use super::target::Target;
 use super::visit::Visit;
 use super::{proxy, websocket};
@@ -76,6 +78,8 @@ pub(super) struct Visitor {
     pub(super) connection: u64,
     pub(super) conn: ConnInfo,
     pub(super) admission: Admission,
+    pub(super) limits: ConnLimits,
+    pub(super) redirect: Redirect,
 }
 
 /// One request on its way to the upstream of a route.
@@ -115,17 +119,12 @@ impl Site {
         }
     }
 
-    /// The limits of the section.
-    pub(super) fn limits(&self) -> &Limits {
-        &self.scopes.of(None).limits
-    }
-
     /// Answers a request, whatever happens.
     pub(super) async fn handle(
         &self,
         visitor: &Visitor,
         request: Request<Incoming>,
-        busy: Busy,
+        busy: Option<Busy>,
     ) -> Response<Body> {
         self.shared.counters.requests.add();
         let id = headers::request_id(request.headers());
@@ -162,8 +161,12 @@ impl Site {
         id: &HeaderValue,
         visit: &Arc<Visit>,
     ) -> Result<Response<Body>, Error> {
-        let upgrade = hyper_tungstenite::is_upgrade_request(&request);
+        let upgrade = websocket::is_handshake(&request);
         let target = Target::of(&request, upgrade)?;
+        if visitor.redirect.applies(&visitor.conn, &request) {
+            self.shared.counters.redirected.add();
+            return visitor.redirect.response(&target.authority, request.uri());
+        }
         let found = self.router.route(&target.key());
         let scope = self.admit(visitor, &request, found.as_ref().map(|found| &found.route), visit)?;
         let Some(found) = found else {

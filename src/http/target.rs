@@ -1,5 +1,6 @@
 //! What a request is aimed at: its host, its path and its WebSocket subprotocols, refused where they are ambiguous.
 
+use hyper::ext::Protocol;
 use hyper::header::{HOST, SEC_WEBSOCKET_PROTOCOL};
 use hyper::{HeaderMap, Method, Request};
 
@@ -21,8 +22,12 @@ impl Target {
     /// [`Error::BadRequest`] for what two servers might read in two ways: several Host headers, or a path with `.`
     /// or `..` segments, which would pass one route's prefix and mean another's.
     pub(super) fn of<B>(request: &Request<B>, websocket: bool) -> Result<Self, Error> {
-        if request.method() == Method::CONNECT {
-            return Err(Error::MethodNotAllowed);
+        if request.method() == Method::CONNECT && !websocket {
+            return Err(if request.extensions().get::<Protocol>().is_some() {
+                Error::UnknownProtocol
+            } else {
+                Error::MethodNotAllowed
+            });
         }
         let authority = authority(request)?;
         let path = request.uri().path();

@@ -104,8 +104,8 @@ mod tests {
     fn upload<B>(body: B, patience: Duration, most: Option<u64>) -> Upload<B> {
         let request = hyper::Request::new(());
         let id = hyper::header::HeaderValue::from_static("id");
-        let busy = Watch::new().request(false);
-        let visit = Visit::begin(&request, [127, 0, 0, 1].into(), &id, None, busy);
+        let busy = Watch::new().request();
+        let visit = Visit::begin(&request, [127, 0, 0, 1].into(), &id, None, Some(busy));
         Upload::new(body, patience, most, visit)
     }
 

@@ -37,7 +37,7 @@ pub(super) struct Visit {
     upstream: Mutex<Upstream>,
     admitted: OnceLock<Admitted>,
     log: Option<(Log, Head)>,
-    _busy: Busy,
+    _busy: Option<Busy>,
 }
 
 /// The server that was tried last, and how long its headers took.
@@ -68,7 +68,7 @@ impl Visit {
         client: IpAddr,
         id: &HeaderValue,
         log: Option<Log>,
-        busy: Busy,
+        busy: Option<Busy>,
     ) -> Arc<Self> {
         Arc::new(Self {
             started: Instant::now(),

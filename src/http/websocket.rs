@@ -1,16 +1,17 @@
-//! WebSocket handshakes (RFC 6455 section 4): the upstream is asked first, and only what it accepts is accepted from
-//! the client. A refusal passes as the response that it is.
+//! WebSocket handshakes of HTTP/1.1 (RFC 6455 section 4) and HTTP/2 (RFC 8441): the upstream is asked first, always
+//! over HTTP/1.1, and only what it accepts is accepted from the client. A refusal passes as the response that it is.
 //!
 //! No extension is negotiated on either side, so that messages can be read.
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use hyper::upgrade::{self, OnUpgrade};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_tungstenite::HyperWebsocket;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -25,17 +26,28 @@ use super::site::Exchange;
 use super::target::list;
 use super::{headers, proxy, relay};
 
+const WEBSOCKET: &str = "websocket";
 /// Of each leg; tungstenite's own default is for bulk transfer.
 const BUFFER: usize = 16 * 1024;
+
+/// Whether a request asks for a WebSocket.
+pub(super) fn is_handshake<B>(request: &Request<B>) -> bool {
+    if let Some(protocol) = request.extensions().get::<Protocol>() {
+        return *request.method() == Method::CONNECT && protocol.as_str() == WEBSOCKET;
+    }
+    let names = |header: HeaderName, token: &str| {
+        list(request.headers(), header.as_str())
+            .iter()
+            .any(|named| named.eq_ignore_ascii_case(token))
+    };
+    names(CONNECTION, "upgrade") && names(UPGRADE, WEBSOCKET)
+}
 
 /// Answers an upgrade request, and relays the WebSocket that comes of it until it ends.
 pub(super) async fn serve(
     exchange: &Exchange<'_>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
-    if *request.method() != Method::GET {
-        return Err(Error::BadRequest("a WebSocket begins with GET"));
-    }
     if request
         .headers()
         .get(SEC_WEBSOCKET_VERSION)
@@ -44,11 +56,8 @@ pub(super) async fn serve(
     {
         return Err(Error::WebSocketVersion);
     }
-    let (mut accepted, client) = hyper_tungstenite::upgrade(
-        &mut request,
-        Some(config(exchange.limits.websocket_message_bytes)),
-    )
-    .map_err(|_| Error::BadRequest("the WebSocket handshake has no key"))?;
+    let mut accepted = acceptance(&request)?;
+    let client = upgrade::on(&mut request);
 
     let site = exchange.site;
     let group = site.shared.upstreams.group(exchange.route.upstream);
@@ -63,7 +72,7 @@ pub(super) async fn serve(
         return proxy::to_client(&signalling, request.method(), response).await;
     }
     check(response.headers(), &key, exchange.target.protos())?;
-    let server = hyper::upgrade::on(&mut response);
+    let server = upgrade::on(&mut response);
     copy_headers(response.headers(), accepted.headers_mut());
     let passage = Passage {
         signalling,
@@ -73,7 +82,33 @@ pub(super) async fn serve(
     };
     passage.visit.is_websocket();
     tokio::spawn(run(client, server, passage));
-    Ok(accepted.map(|body| body.map_err(Into::into).boxed_unsync()))
+    Ok(accepted)
+}
+
+/// What the client is told once the upstream has accepted, apart from the upstream's own headers.
+fn acceptance<B>(request: &Request<B>) -> Result<Response<Body>, Error> {
+    let mut response = Response::new(empty());
+    if request.extensions().get::<Protocol>().is_some() {
+        // RFC 8441 section 5: no key, no upgrade, and 200 like any other CONNECT.
+        return Ok(response);
+    }
+    if *request.method() != Method::GET {
+        return Err(Error::BadRequest("a WebSocket begins with GET"));
+    }
+    let key = request.headers().get(SEC_WEBSOCKET_KEY);
+    let key = key.ok_or(Error::BadRequest("the WebSocket handshake has no key"))?;
+    let accept =
+        HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 makes a header value");
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+fn empty() -> Body {
+    http_body_util::Empty::new().map_err(Into::into).boxed_unsync()
 }
 
 /// Longer messages end the WebSocket with code 1009.
@@ -87,7 +122,7 @@ fn config(max_message: usize) -> WebSocketConfig {
 
 /// Our own handshake towards the upstream, with the client's end-to-end headers.
 fn handshake(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -> Request<Body> {
-    let mut ours = Request::new(http_body_util::Empty::new().map_err(Into::into).boxed_unsync());
+    let mut ours = Request::new(empty());
     *ours.uri_mut() = request.uri().clone();
     let map = ours.headers_mut();
     *map = request.headers().clone();
@@ -100,7 +135,7 @@ fn handshake(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) ->
     map.remove(CONTENT_LENGTH);
     map.remove(SEC_WEBSOCKET_EXTENSIONS);
     map.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    map.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    map.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
     let key = HeaderValue::from_str(key).expect("base64 makes a header value");
     map.insert(SEC_WEBSOCKET_KEY, key);
     ours
@@ -136,12 +171,14 @@ fn copy_headers(theirs: &HeaderMap, ours: &mut HeaderMap) {
 
 /// Waits for both connections to be upgraded and relays between them. If the client is gone by then, so is the
 /// upstream's connection.
-async fn run(client: HyperWebsocket, server: hyper::upgrade::OnUpgrade, passage: Passage) {
+async fn run(client: OnUpgrade, server: OnUpgrade, passage: Passage) {
     let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
         return;
     };
-    let config = config(passage.limits.websocket_message_bytes);
-    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, Some(config)).await;
+    let config = Some(config(passage.limits.websocket_message_bytes));
+    let client = WebSocketStream::from_raw_socket(TokioIo::new(client), Role::Server, config);
+    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, config);
+    let (client, server) = tokio::join!(client, server);
     let shared = passage.signalling.shared.clone();
     shared.counters.websockets_opened.add();
     relay::relay(client, server, passage).await;

@@ -60,6 +60,8 @@ named! {
         ServerNotAllowed = "server_not_allowed",
         /// No server-leg socket is free towards a server.
         NoServerSocket = "no_server_socket",
+        /// A check of a server on a pair of socket and address that belongs to another call.
+        PairTaken = "pair_taken",
         /// A packet longer than a receive buffer.
         Truncated = "truncated",
         /// The kernel refused to send.

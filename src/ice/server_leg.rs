@@ -65,7 +65,9 @@ struct Request {
 #[derive(Debug)]
 struct Pair {
     path: ServerPath,
+    /// The last checks that have no answer yet, `next` being the oldest. A triggered check does not disown them.
     requests: [Option<Request>; OUTSTANDING],
+    next: usize,
     sent: u32,
     due: u64,
     succeeded: bool,
@@ -146,6 +148,7 @@ impl ServerLeg {
         self.pairs.push(Pair {
             path,
             requests: [None; OUTSTANDING],
+            next: 0,
             sent: 0,
             due: mono,
             succeeded: false,
@@ -336,10 +339,11 @@ impl ServerLeg {
         let pair = &mut self.pairs[at];
         // An answered pair's next check is due a keep-alive later; an unanswered one is retried ever more slowly.
         pair.due = mono + (FIRST_INTERVAL << pair.sent.min(4)).min(MAX_INTERVAL);
-        pair.requests[pair.sent as usize % OUTSTANDING] = Some(Request {
+        pair.requests[pair.next] = Some(Request {
             id: transaction,
             controlling: self.controlling,
         });
+        pair.next = (pair.next + 1) % OUTSTANDING;
         pair.sent += 1;
         if let Ok(len) = writer.finish(&self.remote_key) {
             out.send(&pair.path, &buf[..len]);

@@ -24,6 +24,8 @@ pub trait Shell<'b> {
     fn send_to_server(&mut self, to: &ServerPath, packet: &[u8]);
     /// Opens one more server-leg socket of the given family on this shard, if the pool may still grow.
     fn open_server_socket(&mut self, ipv6: bool) -> Option<SocketId>;
+    /// The server-leg socket on a port; opened on this shard if it is not open yet and may be.
+    fn server_socket_on(&mut self, ipv6: bool, port: u16) -> Option<SocketId>;
     /// 64 random bits.
     fn random(&mut self) -> u64;
 }

@@ -173,6 +173,13 @@ impl<'b> Shell<'b> for Outlet<'_, 'b> {
         })
     }
 
+    fn server_socket_on(&mut self, ipv6: bool, port: u16) -> Option<SocketId> {
+        let registry = self.registry;
+        self.sockets.pool.on_port(ipv6, port, |id, socket| {
+            Source::ServerLeg(id).register(registry, socket)
+        })
+    }
+
     fn random(&mut self) -> u64 {
         self.entropy.next()
     }

@@ -19,6 +19,8 @@ pub struct Pool {
     /// Filled from the front: ids are dense.
     slots: Box<[OnceLock<Socket>]>,
     growth: Mutex<Growth>,
+    /// The ports that may be used; `None`: any.
+    allowed: Option<RangeInclusive<u16>>,
     /// The sockets that every run of the daemon starts with, IPv4 and IPv6: number `n` of a family is owned by shard
     /// `n % shards`.
     initial: [Vec<SocketId>; 2],
@@ -43,6 +45,7 @@ impl Pool {
         capacity: usize,
         mut register: impl FnMut(usize, SocketId, &Socket) -> io::Result<()>,
     ) -> io::Result<Self> {
+        let allowed = ports.clone();
         let ports = Ports::new(ports);
         let mut pool = Self {
             slots: (0..capacity).map(|_| OnceLock::new()).collect(),
@@ -50,6 +53,7 @@ impl Pool {
                 opened: 0,
                 ports: [ports.clone(), ports],
             }),
+            allowed,
             initial: [Vec::new(), Vec::new()],
         };
         let mut failure = None;
@@ -113,13 +117,25 @@ impl Pool {
         ipv6: bool,
         register: impl FnOnce(SocketId, &Socket) -> io::Result<()>,
     ) -> Option<SocketId> {
-        match self.grow(ipv6, register) {
-            Ok(id) => Some(id),
-            Err(refusal) => {
-                tracing::debug!(?refusal, ipv6, "no more server-leg sockets");
-                None
-            }
+        opened(ipv6, self.grow(ipv6, register))
+    }
+
+    /// The socket on a port, as the daemon before this one had it; opened if it is not open and the port is one that
+    /// may be used. `register` makes its owner receive from it.
+    pub(super) fn on_port(
+        &self,
+        ipv6: bool,
+        port: u16,
+        register: impl FnOnce(SocketId, &Socket) -> io::Result<()>,
+    ) -> Option<SocketId> {
+        let is_it = |id: &SocketId| self.port(*id) == Some(port);
+        if let Some(open) = self.sockets(ipv6).into_iter().find(is_it) {
+            return Some(open);
         }
+        if self.allowed.as_ref().is_some_and(|range| !range.contains(&port)) {
+            return None;
+        }
+        opened(ipv6, self.grow_by(register, |_| Socket::server_leg(ipv6, port)))
     }
 
     fn grow(
@@ -127,18 +143,30 @@ impl Pool {
         ipv6: bool,
         register: impl FnOnce(SocketId, &Socket) -> io::Result<()>,
     ) -> Result<SocketId, Refusal> {
+        self.grow_by(register, |ports| ports[usize::from(ipv6)].open(ipv6))
+    }
+
+    fn grow_by(
+        &self,
+        register: impl FnOnce(SocketId, &Socket) -> io::Result<()>,
+        open: impl FnOnce(&mut [Ports; 2]) -> io::Result<Socket>,
+    ) -> Result<SocketId, Refusal> {
         let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = self.slots.get(growth.opened).ok_or(Refusal::Full)?;
         let id = SocketId(u32::try_from(growth.opened).map_err(|_| Refusal::Full)?);
-        let socket = growth.ports[usize::from(ipv6)]
-            .open(ipv6)
-            .map_err(Refusal::Open)?;
+        let socket = open(&mut growth.ports).map_err(Refusal::Open)?;
         register(id, &socket).map_err(Refusal::Register)?;
         // Only the holder of the lock fills slots, and this one was beyond the last.
         let _ = slot.set(socket);
         growth.opened += 1;
         Ok(id)
     }
+}
+
+fn opened(ipv6: bool, grown: Result<SocketId, Refusal>) -> Option<SocketId> {
+    grown
+        .inspect_err(|refusal| tracing::debug!(?refusal, ipv6, "no more server-leg sockets"))
+        .ok()
 }
 
 /// Why the pool did not grow.
@@ -263,6 +291,26 @@ mod tests {
         assert_eq!(before[0], before[4]);
         assert_ne!(before[0], before[1]);
         assert_eq!(before, ports(true));
+    }
+
+    #[test]
+    fn a_port_of_the_last_run_is_opened_once_and_only_if_it_may_be_used() {
+        let range = free_range(27_000, 8);
+        let on = |pool: &Pool, port| pool.on_port(false, port, |_, _| Ok(()));
+        let (inside, outside) = (range.start() + 6, range.end() + 1);
+        let listed = pool(1, Some(range.clone()), 64);
+        let initial = listed.sockets(false)[2];
+        assert_eq!(on(&listed, *range.start() + 2), Some(initial));
+        let reopened = on(&listed, inside).unwrap();
+        assert_eq!(listed.port(reopened), Some(inside));
+        assert_eq!(on(&listed, inside), Some(reopened));
+        assert_eq!(on(&listed, outside), None);
+        drop(listed);
+        let any = pool(1, None, 64);
+        assert_eq!(on(&any, outside).and_then(|id| any.port(id)), Some(outside));
+        let taken = UdpSocket::bind(("0.0.0.0", inside)).unwrap();
+        assert_eq!(on(&any, inside), None);
+        drop(taken);
     }
 
     #[test]

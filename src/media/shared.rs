@@ -24,7 +24,7 @@ use super::revival::Waiting;
 const MAX_PER_TOKEN: usize = 4;
 /// A pair of socket and server address rests this long before another call gets it: a server that tells calls
 /// apart by address must have forgotten the last one. Milliseconds.
-const REST: u64 = 60_000;
+pub(super) const REST: u64 = 60_000;
 /// Trickled candidates of calls that have not begun, kept at most for this long and this many.
 const EARLY_LIFETIME: u64 = 60_000;
 const MAX_EARLY: usize = 4_096;
@@ -193,7 +193,10 @@ impl Shared {
     pub fn add_socket(&self, ipv6: bool, id: SocketId) {
         self.sockets.rcu(|old| {
             let mut new = Sockets::clone(old);
-            if ipv6 { &mut new.v6 } else { &mut new.v4 }.push(id);
+            let sockets = if ipv6 { &mut new.v6 } else { &mut new.v4 };
+            if !sockets.contains(&id) {
+                sockets.push(id);
+            }
             new
         });
     }

@@ -9,13 +9,13 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use super::client::{Body, BoxError};
 
 /// Drops its guard when the body has ended, failed, or is dropped itself.
-pub(super) struct Guarded<G> {
+pub(crate) struct Guarded<G> {
     body: Body,
     guard: Option<G>,
 }
 
 impl<G> Guarded<G> {
-    pub(super) fn new(body: Body, guard: G) -> Self {
+    pub(crate) fn new(body: Body, guard: G) -> Self {
         Self {
             body,
             guard: Some(guard),

@@ -21,6 +21,7 @@ use crate::config::{Scheme, UpstreamGroup};
 pub use client::{Body, BoxError, Client};
 pub use error::UpstreamError;
 pub use group::{Group, Purpose};
+pub(crate) use guarded::Guarded;
 pub use names::{FRESH_FOR, Names};
 
 /// Every upstream group of a configuration.

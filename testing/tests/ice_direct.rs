@@ -206,7 +206,7 @@ fn who_does_not_know_the_servers_password_is_not_admitted() {
         };
         let wrong = check(&Login::new(&call.remote.ufrag, "wrong-password-wrong-pass"));
         let good = check(&call.remote);
-        refused(&mut world, stranger, wrong, DropReason::TokenForged);
+        refused(&mut world, stranger, wrong, DropReason::StunIntegrity);
         refused(
             &mut world,
             stranger,

@@ -1,6 +1,8 @@
 //! The configuration as a user meets it: texts in, a `Config` or located errors out.
 
+mod door;
 mod golden;
+mod pair;
 mod problems;
 mod robust;
 mod sample;
@@ -10,8 +12,7 @@ use std::path::Path;
 
 use super::{Config, Errors, parse};
 
-/// Where relative paths of the tests start. `Cargo.toml` is there; it serves as certificate and key, of which only
-/// the existence is checked.
+/// Where relative paths of the tests start.
 fn base() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -244,39 +244,9 @@ fn ports_taken_twice() {
 }
 
 #[test]
-fn certificates() {
-    let tcp = |net: &str| {
-        format!("services:\n  t:\n    proto: tcp\n    enable_http: true\n    net:\n      addr: :1\n{net}")
-    };
-    let pair = ok(&tcp(
-        "      tls_crt_file: Cargo.toml\n      tls_key_file: Cargo.toml\n",
-    ));
-    let tls = pair.services[0].tls.as_ref().expect("both are given");
-    assert_eq!(tls.crt, Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
-    assert_eq!(
-        located(&tcp("      tls_crt_file: Cargo.toml\n")),
-        ["7:7 `tls_crt_file` without `tls_key_file`"]
-    );
-    assert_eq!(
-        located(&tcp("      tls_key_file: Cargo.toml\n")),
-        ["7:7 `tls_key_file` without `tls_crt_file`"]
-    );
-    let absent = tcp("      tls_crt_file: /nonexistent/a\n      tls_key_file: /nonexistent/b\n");
-    assert_eq!(
-        located(&absent),
-        [
-            "7:21 no such file: /nonexistent/a",
-            "8:21 no such file: /nonexistent/b"
-        ]
-    );
-    let directory = tcp("      tls_crt_file: src\n      tls_key_file: Cargo.toml\n");
-    assert!(located(&directory)[0].starts_with("7:21 no such file: "));
-}
-
-#[test]
 fn secrets_are_not_served() {
-    let text = "state_dir: src/state\nservices:\n  t:\n    proto: http\n    net: {addr: ':1', tls_crt_file: Cargo.toml, \
-                tls_key_file: Cargo.toml}\n    http: {root: ROOT}\n";
+    let text = "state_dir: src/state\nservices:\n  t:\n    proto: http\n    net: {addr: ':1'}\n    \
+                http: {root: ROOT}\n";
     for (root, served) in [
         (".", true),
         ("src", true),

@@ -8,6 +8,7 @@ use super::super::model::*;
 use super::super::not_yet::NOT_YET;
 use super::super::{load, parse};
 use super::ok;
+use super::pair::Pair;
 
 /// The shape of the original's own sample: the same keys, styles and kinds of value.
 const ORIGINAL: &str = "# upstreams first
@@ -36,8 +37,8 @@ services:
         proto: tcp
         net:
             addr: :6443
-            tls_crt_file: Cargo.toml
-            tls_key_file: Cargo.toml
+            tls_crt_file: CRT
+            tls_key_file: KEY
             enable_ice: true
             candidate_ips:
                 - xrtc_cand_ip
@@ -85,7 +86,8 @@ services:
 
 #[test]
 fn the_shape_of_the_original_loads() {
-    let config = ok(ORIGINAL);
+    let pair = Pair::new("original", &["janus.example.com"]);
+    let config = ok(&pair.name_in(ORIGINAL));
     let names: Vec<&str> = config
         .services
         .iter()
@@ -137,10 +139,7 @@ fn the_shape_of_the_original_loads() {
 
     assert_eq!(
         config.warnings,
-        [
-            "accepted, but without effect yet: `enable_ice` (line 29), `icetcp` (line 46), `tls_crt_file` (line 27), \
-          `tls_key_file` (line 28)"
-        ]
+        ["accepted, but without effect yet: `enable_ice` (line 29), `icetcp` (line 46)"]
     );
 }
 
@@ -252,8 +251,9 @@ services:
     media: {allow: [10.0.0.0/8], max_sessions: 10}
   t:
     proto: tcp
-    net: {addr: ':1', tls_crt_file: Cargo.toml, tls_key_file: Cargo.toml, enable_ice: true, candidate_ips: [auto],
-      max_connections: 5}
+    net: {addr: ':1', tls_crt_file: CRT, tls_key_file: KEY,
+      certificates: [{crt: CRT, key: KEY}], redirect_https: true, trusted_proxies: [10.0.0.0/8],
+      enable_ice: true, candidate_ips: [auto], max_connections: 5}
     enable_http: true
     http:
       servername: example.com
@@ -301,6 +301,7 @@ fn every_key_is_taken_and_documented() {
         keys::SERVICE,
         keys::MEDIA,
         keys::NET,
+        keys::CERTIFICATE,
         keys::HTTP,
         keys::ROUTE,
         keys::ACCESS_LOG,
@@ -319,7 +320,8 @@ fn every_key_is_taken_and_documented() {
             "{key} is not in the reference"
         );
     }
-    let config = ok(EVERYTHING);
+    let pair = Pair::new("everything", &["example.com"]);
+    let config = ok(&pair.name_in(EVERYTHING));
     let http = config.services[0].http.as_ref().expect("enable_http is set");
     let waits = [
         http.idle_conn_timeout,

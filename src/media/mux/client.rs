@@ -98,17 +98,19 @@ impl Mux {
                 return self.take_check(now, from, &call, &check, shell);
             }
         }
-        for call in self.shared.direct_calls(server_part) {
+        let direct = self.shared.direct_calls(server_part);
+        for call in &direct {
             if let Some(check) = message.authenticate(&call.key) {
-                return self.take_direct_check(now, from, &call, client_part, &check, shell);
+                return self.take_direct_check(now, from, call, client_part, &check, shell);
             }
         }
-        let claims = self
-            .shared
-            .keys
-            .load()
-            .open(server_part)
-            .map_err(|_| DropReason::TokenForged)?;
+        let claims = self.shared.keys.load().open(server_part).map_err(|_| {
+            if direct.is_empty() {
+                DropReason::TokenForged
+            } else {
+                DropReason::StunIntegrity
+            }
+        })?;
         let policy = self.shared.judge(&claims, now)?;
         let key = IntegrityKey::new(&self.shared.keys.load().client_facing_pwd(server_part));
         let check = message.authenticate(&key).ok_or(DropReason::StunIntegrity)?;

@@ -108,18 +108,24 @@ impl Mux {
         if !flow.has_consent(now.mono) {
             return Err(DropReason::ConsentExpired);
         }
-        flow.heard(from, now.mono);
         if classify(packet) == Datagram::Stun
             && let Ok(message) = Message::parse(packet)
         {
-            self.server_direct_stun(from, flow, &message);
+            self.server_direct_stun(from, flow, &message)?;
         }
+        flow.heard(from, now.mono);
         shell.forward_to_client(&flow.client, packet);
         Ok(())
     }
 
-    fn server_direct_stun(&self, from: ServerPath, flow: &DirectFlow, message: &Message<'_>) {
+    fn server_direct_stun(
+        &self,
+        from: ServerPath,
+        flow: &DirectFlow,
+        message: &Message<'_>,
+    ) -> Result<(), DropReason> {
         match message.class() {
+            Class::Request if is_for_another(flow, message) => return Err(DropReason::PairTaken),
             Class::Request => flow.asked(message.transaction(), from),
             Class::Success if flow.chosen().is_none() && message.authenticate(&flow.call.key).is_some() => {
                 if flow.answered(from) {
@@ -128,6 +134,7 @@ impl Mux {
             }
             Class::Success | Class::Error | Class::Indication => {}
         }
+        Ok(())
     }
 
     /// Passes an answer of the client back the way that the server's check came.
@@ -145,6 +152,14 @@ impl Mux {
             Some(_) | None => Self::direct_data(now, flow, message.bytes(), shell),
         }
     }
+}
+
+/// Whether a check is for another client: a server with one port for all calls checks the address that its SDP named,
+/// which may by now be the pair of another call.
+fn is_for_another(flow: &DirectFlow, check: &Message<'_>) -> bool {
+    check
+        .username_parts()
+        .is_some_and(|(client, _)| *client != *flow.client_ufrag)
 }
 
 /// Ends a flow; its server pairs rest.

@@ -75,6 +75,8 @@ pub struct Mux {
     next_sweep: u64,
     /// When more revived calls are to be taken, while there are more.
     next_arrivals: Option<u64>,
+    /// Sockets reopened for revived calls: when any call may use them, and whether they are IPv6.
+    reopened: Vec<(u64, bool, SocketId)>,
 }
 
 impl Mux {
@@ -89,6 +91,7 @@ impl Mux {
             timers: Timers::default(),
             next_sweep: 0,
             next_arrivals: None,
+            reopened: Vec::new(),
         }
     }
 
@@ -232,6 +235,7 @@ impl Mux {
     }
 
     fn sweep(&mut self, now: Now) {
+        self.join_reopened(now);
         let (shared, counters) = (&self.shared, &self.counters);
         self.clients.retain(|_, peer| {
             if !peer.has_consent(now.mono)

@@ -5,9 +5,9 @@ use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::ice::{ClientPath, Counter, Now, Shell};
-use crate::media::revival::Arrival;
-use crate::media::shared::Call;
+use crate::ice::{ClientPath, Counter, Now, ServerPath, Shell};
+use crate::media::revival::{Arrival, Uplink};
+use crate::media::shared::{Call, Peer, REST};
 
 use super::client::forget;
 use super::{ClientPeer, Mux};
@@ -22,8 +22,17 @@ impl Mux {
     pub(super) fn take_arrivals<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
         let (arrivals, more) = self.shared.waiting.take_arrivals(AT_ONCE);
         self.next_arrivals = more.then_some(now.mono + PAUSE);
-        for Arrival { call, servers } in arrivals {
-            let named = !servers.is_empty();
+        for arrival in arrivals {
+            let Arrival {
+                call,
+                servers,
+                uplink,
+            } = arrival;
+            let named = uplink.is_some() || !servers.is_empty();
+            if let Some(uplink) = uplink {
+                self.reopen(&call, uplink, now, shell);
+            }
+            // Its client may have left already.
             if call.is_closed() || !self.connect(&call, servers, now, shell) && named {
                 self.shared.close(&call, now.mono);
                 continue;
@@ -32,6 +41,41 @@ impl Mux {
             self.counters.add(Counter::SessionsRevived, 1);
             self.drive(&call, now, shell);
         }
+    }
+
+    /// Gives a call the path to its server that it had, on the same port if that can be had.
+    fn reopen<'b>(&mut self, call: &Arc<Call>, uplink: Uplink, now: Now, shell: &mut impl Shell<'b>) {
+        let Uplink { server, port } = uplink;
+        let peer = Peer::Hijack(call.clone());
+        let held = shell.server_socket_on(server.is_ipv6(), port).and_then(|socket| {
+            let path = ServerPath {
+                socket,
+                remote: server,
+            };
+            self.shared.hold(path, &peer, now.mono)
+        });
+        let Some(path) = held else {
+            self.add_path(call, server, now, shell);
+            return;
+        };
+        if !self.reopened.iter().any(|(_, _, socket)| *socket == path.socket) {
+            self.reopened
+                .push((now.mono + REST, server.is_ipv6(), path.socket));
+        }
+        if !call.lock().add_path(path, now) {
+            self.shared.release(path, now.mono);
+        }
+    }
+
+    /// Lets every call use the sockets that have been reopened, once it is safe.
+    pub(super) fn join_reopened(&mut self, now: Now) {
+        let shared = &self.shared;
+        self.reopened.retain(|&(due, ipv6, socket)| {
+            if due <= now.mono {
+                shared.add_socket(ipv6, socket);
+            }
+            due > now.mono
+        });
     }
 
     /// Gives a call that has been entered its paths to the server, those that were trickled included; whether it has

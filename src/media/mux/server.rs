@@ -138,7 +138,7 @@ impl Mux {
     fn admit_server_path(&self, now: Now, call: &Arc<Call>, from: ServerPath) -> Result<(), DropReason> {
         match self.shared.holder(from) {
             Some(Peer::Hijack(holder)) if Arc::ptr_eq(&holder, call) => return Ok(()),
-            Some(_) => return Err(DropReason::NoServerSocket),
+            Some(_) => return Err(DropReason::PairTaken),
             None => {}
         }
         let policy = self.shared.policy(call.route).ok_or(DropReason::TokenRoute)?;
@@ -148,6 +148,6 @@ impl Mux {
         self.shared
             .hold(from, &Peer::Hijack(call.clone()), now.mono)
             .map(|_| ())
-            .ok_or(DropReason::NoServerSocket)
+            .ok_or(DropReason::PairTaken)
     }
 }

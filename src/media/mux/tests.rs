@@ -29,6 +29,9 @@ impl Shell<'_> for Counting {
     fn open_server_socket(&mut self, _: bool) -> Option<SocketId> {
         None
     }
+    fn server_socket_on(&mut self, _: bool, _: u16) -> Option<SocketId> {
+        None
+    }
     fn random(&mut self) -> u64 {
         self.random += 1;
         self.random

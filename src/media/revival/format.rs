@@ -3,7 +3,7 @@
 //! ```text
 //!  snapshot = magic 8 B (the last one is the version) | written, Unix ms 8 B | listeners 2 B | address each
 //!           | calls until the end | MAC 32 B
-//!  call     = token | client's ufrag | server's address | tuples 1 B | tuple each          (text = length 2 B | bytes)
+//!  call     = token | client's ufrag | server's address | our port towards it 2 B | tuples 1 B | tuple each          (text = length 2 B | bytes)
 //!  tuple    = listener 2 B | our IP | client's address | ages 3 x 4 B: check, nomination, media (ms)
 //!  IP       = family 1 B (4, 6; 0: none) | 4, 16 or 0 B           address = IP | port 2 B
 //! ```
@@ -24,7 +24,7 @@ const NEVER: u32 = u32::MAX;
 /// unknown.
 const CLOCK_SKEW: u64 = 1_000;
 
-const MAGIC: [u8; 8] = *b"xrtcall\x01";
+const MAGIC: [u8; 8] = *b"xrtcall\x02";
 
 /// Why a snapshot is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,9 +48,18 @@ pub enum SnapshotError {
 pub(super) struct CallRecord<'a> {
     pub(super) token: &'a str,
     pub(super) client_ufrag: &'a str,
-    /// The server's address on the uplink, if the leg was up.
-    pub(super) server: Option<SocketAddr>,
+    /// The uplink, if the leg was up.
+    pub(super) uplink: Option<Uplink>,
     pub(super) tuples: Vec<TupleRecord>,
+}
+
+/// A way to a server that was in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::media) struct Uplink {
+    /// The server's address.
+    pub(in crate::media) server: SocketAddr,
+    /// The port of our socket.
+    pub(in crate::media) port: u16,
 }
 
 /// A client's tuple in a snapshot.
@@ -94,7 +103,9 @@ pub(super) fn write_call(out: &mut Vec<u8>, call: &CallRecord<'_>) -> bool {
         out.extend_from_slice(&len.to_be_bytes());
         out.extend_from_slice(text.as_bytes());
     }
-    write_addr(out, call.server);
+    write_addr(out, call.uplink.map(|uplink| uplink.server));
+    let port = call.uplink.map_or(0, |uplink| uplink.port);
+    out.extend_from_slice(&port.to_be_bytes());
     out.push(call.tuples.len().min(MAX_TUPLES) as u8);
     for tuple in call.tuples.iter().take(MAX_TUPLES) {
         out.extend_from_slice(&tuple.listener.to_be_bytes());
@@ -170,12 +181,13 @@ impl<'a> Iterator for Records<'a> {
         let token = read_text(reader)?;
         let client_ufrag = read_text(reader)?;
         let server = read_addr(reader)?;
+        let port = reader.u16()?;
         let [count] = reader.array()?;
         let tuples = (0..count).map(|_| read_tuple(reader)).collect::<Option<_>>()?;
         Some(CallRecord {
             token,
             client_ufrag,
-            server,
+            uplink: server.map(|server| Uplink { server, port }),
             tuples,
         })
     }

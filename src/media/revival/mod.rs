@@ -14,7 +14,10 @@
 //! The rules of a fresh call hold: the token must open, its route must exist, and its server must be allowed. A tuple
 //! is bound on the word of the daemon that checked it ([`Attested`](crate::ice::Attested)), with the consent that is
 //! left of that check and no more. Transactions that were seen before the restart are not remembered: for a captured
-//! check a restart is what it is without a snapshot. ICE-TCP tuples die with their connections and are left out.
+//! check a restart is what it is without a snapshot. The server leg comes back on the port that it had, if it can be
+//! had: a server that has not noticed anything does not go on sending to a port where nobody is. That port is for
+//! revived calls alone until the pairs have rested that calls may have had on it (see [`REST`](super::shared::REST)).
+//! ICE-TCP tuples die with their connections and are left out.
 
 mod format;
 mod revive;
@@ -23,6 +26,7 @@ mod snapshot;
 mod tests;
 mod waiting;
 
+pub(super) use format::Uplink;
 pub use format::{MAX_LEN, SnapshotError};
 pub use revive::revive;
 pub use snapshot::Snapshot;

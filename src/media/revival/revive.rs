@@ -107,13 +107,12 @@ impl Reviver<'_> {
                 call.lock().forget_tuple(&tuple.path);
             }
         }
-        // The path in use first: it may be one that the server trickled, or made up, and that no token names.
-        let in_use = record.server.filter(|addr| policy.allow.permits(*addr));
-        let servers = in_use
-            .into_iter()
-            .chain(call::servers(&claims, &policy))
-            .collect();
-        self.shared.waiting.arrive(Arrival { call, servers });
+        // The server may have trickled the address in use, or made it up: no token names it then.
+        self.shared.waiting.arrive(Arrival {
+            call,
+            servers: call::servers(&claims, &policy).collect(),
+            uplink: record.uplink.filter(|uplink| policy.allow.permits(uplink.server)),
+        });
         Ok(true)
     }
 

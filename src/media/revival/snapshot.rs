@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use crate::ice::{ClientPath, KeyRing, LastSeen, ListenerId, Now, Tuple};
+use crate::ice::{ClientPath, KeyRing, LastSeen, ListenerId, Now, SocketId, Tuple};
 
-use super::format::{self, Ages, CallRecord, MAX_LEN, MAX_TUPLES, TupleRecord};
+use super::format::{self, Ages, CallRecord, MAX_LEN, MAX_TUPLES, TupleRecord, Uplink};
 use crate::media::shared::{Call, Shared};
 
 /// Room for the MAC, and for the last call.
@@ -26,9 +26,14 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Looks at every call. Each is locked for about a microsecond. `listeners` are the addresses that the media plane
-    /// is bound to.
+    /// is bound to, `port_of` tells the port of a server-leg socket.
     #[must_use]
-    pub fn take(shared: &Shared, listeners: &[(ListenerId, SocketAddr)], now: Now) -> Self {
+    pub fn take(
+        shared: &Shared,
+        listeners: &[(ListenerId, SocketAddr)],
+        port_of: impl Fn(SocketId) -> Option<u16>,
+        now: Now,
+    ) -> Self {
         let live = shared.hijacked();
         let mut bytes = Vec::with_capacity((live.len() * USUAL + RESERVE).min(MAX_LEN));
         format::write_head(&mut bytes, now.unix, listeners.iter().map(|(_, addr)| *addr));
@@ -38,14 +43,14 @@ impl Snapshot {
             if bytes.len() + RESERVE > MAX_LEN {
                 break;
             }
-            let record = record(call, listeners, now);
+            let record = record(call, listeners, &port_of, now);
             // A call without consent has nothing that its next check would not bring.
             if record.tuples.is_empty() || !format::write_call(&mut bytes, &record) {
                 continue;
             }
             calls += 1;
             // The order of a concurrent map is stable as long as nothing enters or leaves.
-            (record.token, record.client_ufrag, record.server).hash(&mut shape);
+            (record.token, record.client_ufrag, record.uplink).hash(&mut shape);
             let downlink = call.downlink.load().as_ref().map(|tuple| tuple.path);
             downlink.hash(&mut shape);
             let mut paths = record.tuples;
@@ -81,7 +86,12 @@ impl Snapshot {
     }
 }
 
-fn record<'c>(call: &'c Arc<Call>, listeners: &[(ListenerId, SocketAddr)], now: Now) -> CallRecord<'c> {
+fn record<'c>(
+    call: &'c Arc<Call>,
+    listeners: &[(ListenerId, SocketAddr)],
+    port_of: impl Fn(SocketId) -> Option<u16>,
+    now: Now,
+) -> CallRecord<'c> {
     let mut tuples: Vec<(LastSeen, TupleRecord)> = call
         .lock()
         .tuples()
@@ -94,7 +104,11 @@ fn record<'c>(call: &'c Arc<Call>, listeners: &[(ListenerId, SocketAddr)], now: 
     CallRecord {
         token: &call.token,
         client_ufrag: &call.client_ufrag,
-        server: call.uplink.load().as_ref().map(|path| path.remote),
+        uplink: call.uplink.load().as_ref().and_then(|path| {
+            let port = port_of(path.socket)?;
+            let server = path.remote;
+            Some(Uplink { server, port })
+        }),
         tuples: tuples.into_iter().map(|(_, record)| record).collect(),
     }
 }

@@ -1,15 +1,15 @@
 //! Snapshots taken, sealed, read and refused.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::format::{self, Ages, CallRecord, MAX_LEN, Records, SnapshotError, TupleRecord};
+use super::format::{self, Ages, CallRecord, MAX_LEN, Records, SnapshotError, TupleRecord, Uplink};
 use super::{Snapshot, revive};
 use crate::ice::client_leg::CONSENT;
 use crate::ice::{
     AllowList, Claims, ClientPath, Counters, DropReason, KeyRing, ListenerId, Mode, Now, RouteId,
-    RoutePolicy, ServerCandidate, Transport,
+    RoutePolicy, ServerCandidate, SocketId, Transport,
 };
 use crate::media::shared::{Limits, Shared};
 
@@ -17,6 +17,10 @@ const ROUTE: RouteId = RouteId(5);
 const NOW: Now = Now {
     mono: 100_000,
     unix: 1_790_000_000_000,
+};
+const UPLINK: Uplink = Uplink {
+    server: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)), 21_000),
+    port: 40_000,
 };
 const LIFETIME: u64 = 3_600;
 
@@ -29,6 +33,10 @@ fn later(ms: u64) -> Now {
 
 fn keys() -> KeyRing {
     KeyRing::new([9; 32], &[])
+}
+
+fn port_of(_: SocketId) -> Option<u16> {
+    Some(UPLINK.port)
 }
 
 fn addr(text: &str) -> SocketAddr {
@@ -107,7 +115,7 @@ fn call<'a>(token: &'a str, client_ufrag: &'a str, tuples: Vec<TupleRecord>) -> 
     CallRecord {
         token,
         client_ufrag,
-        server: Some(addr("10.0.0.9:21000")),
+        uplink: Some(UPLINK),
         tuples,
     }
 }
@@ -153,7 +161,7 @@ fn what_is_written_is_read() {
             ],
         ),
         CallRecord {
-            server: None,
+            uplink: None,
             ..call("", "", Vec::new())
         },
     ];
@@ -213,10 +221,8 @@ fn a_revived_call_is_what_it_was() {
     assert!(Arc::ptr_eq(&best, &tuple));
     let (arrivals, more) = shared.waiting.take_arrivals(10);
     assert!(!more);
-    assert_eq!(
-        arrivals[0].servers,
-        [addr("10.0.0.9:21000"), addr("10.0.0.2:20000")]
-    );
+    assert_eq!(arrivals[0].servers, [addr("10.0.0.2:20000")]);
+    assert_eq!(arrivals[0].uplink, Some(UPLINK));
 }
 
 #[test]
@@ -229,7 +235,8 @@ fn a_snapshot_of_revived_calls_is_the_same_again() {
     let shared = tables();
     let sealed = snapshot(&other);
     assert_eq!(revived(&shared, &sealed, later(1_000)).0, Ok(2));
-    let [first, second] = [0, 900].map(|ms| Snapshot::take(&shared, &listeners(), later(1_000 + ms)));
+    let [first, second] =
+        [0, 900].map(|ms| Snapshot::take(&shared, &listeners(), port_of, later(1_000 + ms)));
     assert_eq!((first.calls(), first.shape()), (2, second.shape()));
     let again = tables();
     assert_eq!(revived(&again, &first.seal(&keys()), later(5_000)).0, Ok(2));
@@ -237,7 +244,7 @@ fn a_snapshot_of_revived_calls_is_the_same_again() {
     assert_eq!((seen.check, seen.nomination), (98_000, 0));
     let gone = shared.call(&token, "a").unwrap();
     shared.close(&gone, NOW.mono);
-    let third = Snapshot::take(&shared, &listeners(), later(1_000));
+    let third = Snapshot::take(&shared, &listeners(), port_of, later(1_000));
     assert_eq!(third.calls(), 1);
     assert_ne!(third.shape(), second.shape());
 }
@@ -363,6 +370,7 @@ fn a_path_in_use_that_is_not_allowed_any_more_is_not_tried() {
     assert_eq!(revived(&shared, &sealed, NOW).0, Ok(1));
     let (arrivals, _) = shared.waiting.take_arrivals(1);
     assert_eq!(arrivals[0].servers, [addr("10.0.0.2:20000")]);
+    assert_eq!(arrivals[0].uplink, None);
 }
 
 /// Prints how long ten thousand calls take: the figures of an unoptimised build, and so the worst ones.
@@ -386,7 +394,7 @@ fn ten_thousand_calls_are_fast() {
     assert_eq!(revived(&shared, &sealed, NOW).0, Ok(CALLS));
     let reviving = begun.elapsed();
     let begun = Instant::now();
-    let taken = Snapshot::take(&shared, &listeners(), NOW);
+    let taken = Snapshot::take(&shared, &listeners(), port_of, NOW);
     let taking = begun.elapsed();
     let sealed = taken.seal(&keys());
     let sealing = begun.elapsed() - taking;

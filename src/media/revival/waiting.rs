@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use super::format::Uplink;
 use crate::ice::{ClientPath, Tuple};
 use crate::media::shared::Call;
 
@@ -16,6 +17,8 @@ use crate::media::shared::Call;
 pub(in crate::media) struct Arrival {
     pub(in crate::media) call: Arc<Call>,
     pub(in crate::media) servers: Vec<SocketAddr>,
+    /// How it was reached before.
+    pub(in crate::media) uplink: Option<Uplink>,
 }
 
 /// What waits.

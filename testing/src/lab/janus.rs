@@ -1,7 +1,9 @@
 //! Janus as Debian packages it, on a copy of its own configuration, with a video mountpoint that has real
 //! video.
 
+use std::cell::Cell;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,6 +59,8 @@ impl Janus {
         configure(&directory, options)?;
         let mut command = namespace.command("janus");
         let main = directory.join("janus.jcfg");
+        // Where a core dump would fall.
+        command.current_dir(work.path());
         command.arg("-F").arg(&directory).arg("-C").arg(main).args([
             "--disable-colors",
             "--debug-level",
@@ -89,6 +93,24 @@ impl Janus {
     /// What it has logged.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+}
+
+thread_local! {
+    static CRASH: Cell<Option<i32>> = const { Cell::new(None) };
+}
+
+/// The signal that a Janus of this thread's tests was found to have died of, once.
+pub(super) fn take_crash() -> Option<i32> {
+    CRASH.take()
+}
+
+impl Drop for Janus {
+    fn drop(&mut self) {
+        let ended = self.process.child().try_wait().ok().flatten();
+        if let Some(signal) = ended.and_then(|status| status.signal()) {
+            CRASH.set(Some(signal));
+        }
     }
 }
 

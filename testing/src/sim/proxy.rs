@@ -258,6 +258,10 @@ impl Shell<'_> for Collect<'_> {
         self.pool.open(self.shard)
     }
 
+    fn server_socket_on(&mut self, _ipv6: bool, port: u16) -> Option<SocketId> {
+        self.pool.socket(SocketAddr::new(SERVER_LEG_IP, port))
+    }
+
     fn random(&mut self) -> u64 {
         self.rng.bits()
     }

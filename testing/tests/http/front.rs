@@ -17,7 +17,9 @@ use tokio::net::TcpStream;
 use xrtc::config::{
     Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup,
 };
-use xrtc::http::{AccessLogs, Calls, ConnInfo, Counters, LiveSite, Server, Shared, Site, TokenMemory};
+use xrtc::http::{
+    AccessLogs, Calls, ConnInfo, Counters, Front as Door, Limits, LiveSite, Server, Shared, Site, TokenMemory,
+};
 use xrtc::ice::{KeyRing, RouteId, Transport};
 use xrtc::signaling::{Fact, ProxyCandidate, Refusal};
 use xrtc::upstream::Upstreams;
@@ -123,13 +125,21 @@ impl Setup {
             connections: Arc::default(),
             access_logs: Arc::new(AccessLogs::new(counters.clone())),
         });
-        let site = Arc::new(LiveSite::new(Site::new(&self.http, shared)));
+        let door = Door {
+            limits: Limits::of(self.connections, &self.http.limits),
+            site: Some(Arc::new(LiveSite::new(Site::new(&self.http, shared)))),
+            ice_tcp: None,
+            tls: None,
+            redirect_https: false,
+            trusted_proxies: Vec::new(),
+            counters: counters.clone(),
+        };
         let loopback = ListenAddr {
             ip: Some(IpAddr::from([127, 0, 0, 1])),
             port: 0,
         };
         let listeners = xrtc::http::bind(loopback).unwrap();
-        let server = Server::start(listeners, &site, self.connections).unwrap();
+        let server = Server::start(listeners, door).unwrap();
         Front {
             addr: server.addrs()[0],
             server,

@@ -1,0 +1,32 @@
+//! A certificate with its key, in files that are gone after the test.
+
+use std::path::PathBuf;
+
+/// The directory that they are in.
+pub(super) struct Pair(pub(super) PathBuf);
+
+impl Pair {
+    /// A self-signed pair for `names`. `test` tells tests apart that run at the same time.
+    pub(super) fn new(test: &str, names: &[&str]) -> Self {
+        let dir = std::env::temp_dir().join(format!("xrtc-pair-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        std::fs::write(dir.join("crt.pem"), made.cert.pem()).unwrap();
+        std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        Self(dir)
+    }
+
+    /// The text with the files' paths in place of `CRT` and `KEY`.
+    pub(super) fn name_in(&self, text: &str) -> String {
+        let path = |name: &str| self.0.join(name).display().to_string();
+        text.replace("CRT", &path("crt.pem"))
+            .replace("KEY", &path("key.pem"))
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,281 @@
+//! A client that calls, sends numbered messages at a steady pace, and keeps the books of what comes back.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
+use str0m::net::{Protocol, Receive, Transmit};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep_until, timeout};
+
+use super::stun::Credentials;
+use super::{Route, post, stun};
+use crate::lab::{Error, Result};
+
+/// Between two messages of one call.
+const PACE: Duration = Duration::from_millis(20);
+
+/// The books of a call.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages that came back, each once and with the right names.
+    pub echoed: u64,
+    /// What must not happen and did: a foreign message, a packet to a foreign address, an end.
+    pub failure: Option<String>,
+}
+
+/// A call that goes on until it is dropped.
+#[derive(Debug)]
+pub struct Caller {
+    /// The call's name.
+    pub name: String,
+    /// What its checks are signed with.
+    pub credentials: Credentials,
+    progress: watch::Receiver<Progress>,
+    sending: watch::Sender<bool>,
+    last_check: Arc<Mutex<Vec<u8>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Caller {
+    /// Makes a call through `front` by `route`. Everything that it sends has to go to `media`.
+    pub async fn start(front: SocketAddr, media: SocketAddr, route: Route, name: &str) -> Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (mut rtc, offer, pending) = offer(socket.local_addr()?)?;
+        let reply = post(front, &format!("{}/{name}", route.path()), &offer).await?;
+        if reply.status != 201 {
+            return Err(Error::new(format!(
+                "call {name}: {} {}",
+                reply.status, reply.body
+            )));
+        }
+        let failed = |error: &dyn std::fmt::Display| Error::new(format!("call {name}: {error}"));
+        let answer = SdpAnswer::from_sdp_string(&reply.body).map_err(|error| failed(&error))?;
+        rtc.sdp_api()
+            .accept_answer(pending, answer)
+            .map_err(|error| failed(&error))?;
+        let credentials = Credentials::of(&reply.body, stun::attribute(&offer, "ice-ufrag")?)?;
+        let (progress, watcher) = watch::channel(Progress::default());
+        let (sending, is_sending) = watch::channel(true);
+        let last_check = Arc::<Mutex<Vec<u8>>>::default();
+        let run = Run {
+            local: socket.local_addr()?,
+            socket,
+            rtc,
+            media,
+            name: name.to_owned(),
+            channel: None,
+            next: Instant::now(),
+            progress,
+            sending: is_sending,
+            last_check: last_check.clone(),
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            credentials,
+            progress: watcher,
+            sending,
+            last_check,
+            task: tokio::spawn(run.run()),
+        })
+    }
+
+    /// The books now.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// Waits until so many messages have come back, all told.
+    pub async fn reach(&self, echoed: u64, within: Duration) -> Result<()> {
+        self.wait_until(within, |progress| progress.echoed >= echoed)
+            .await
+    }
+
+    /// Stops sending.
+    pub fn stop(&self) {
+        self.sending.send_replace(false);
+    }
+
+    /// Stops sending, waits for what is under way, and returns the books.
+    pub async fn settle(&self, within: Duration) -> Result<Progress> {
+        self.stop();
+        self.wait_until(within, |progress| progress.echoed == progress.sent)
+            .await?;
+        Ok(self.progress())
+    }
+
+    /// The last check that it sent.
+    #[must_use]
+    pub fn last_check(&self) -> Vec<u8> {
+        self.last_check
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    async fn wait_until(&self, within: Duration, holds: impl Fn(&Progress) -> bool) -> Result<()> {
+        let mut progress = self.progress.clone();
+        let done = |progress: &Progress| progress.failure.is_some() || holds(progress);
+        let waited = timeout(within, progress.wait_for(done)).await;
+        let books = self.progress();
+        match (waited, books.failure) {
+            (Ok(Ok(_)), None) => Ok(()),
+            (_, Some(failure)) => Err(Error::new(format!("call {}: {failure}", self.name))),
+            (_, None) => Err(Error::new(format!(
+                "call {}: {} of {} messages echoed, and no more in {within:?}",
+                self.name, books.echoed, books.sent
+            ))),
+        }
+    }
+}
+
+/// Has the server behind `front` answer an offer, and calls nobody. `path` is a [`Route`]'s, then the call's name.
+/// Gives what the checks of such a client are signed with.
+pub async fn signal(front: SocketAddr, path: &str) -> Result<Credentials> {
+    let (_, offer, _) = offer(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)))?;
+    let reply = post(front, path, &offer).await?;
+    if reply.status != 201 {
+        return Err(Error::new(format!("{path}: {} {}", reply.status, reply.body)));
+    }
+    Credentials::of(&reply.body, stun::attribute(&offer, "ice-ufrag")?)
+}
+
+/// An offer of a data channel, from an address of the caller's.
+fn offer(local: SocketAddr) -> Result<(Rtc, String, SdpPendingOffer)> {
+    let mut rtc = Rtc::builder().build(Instant::now());
+    let candidate = Candidate::host(local, Protocol::Udp).map_err(|error| Error::new(error.to_string()))?;
+    rtc.add_local_candidate(candidate);
+    let mut change = rtc.sdp_api();
+    change.add_channel_with_config(ChannelConfig {
+        label: "echo".to_owned(),
+        ordered: false,
+        reliability: Reliability::MaxRetransmits { retransmits: 0 },
+        ..ChannelConfig::default()
+    });
+    let (offer, pending) = change.apply().ok_or_else(|| Error::new("an offer of nothing"))?;
+    Ok((rtc, offer.to_sdp_string(), pending))
+}
+
+/// The task of a call.
+struct Run {
+    socket: UdpSocket,
+    local: SocketAddr,
+    rtc: Rtc,
+    media: SocketAddr,
+    name: String,
+    channel: Option<ChannelId>,
+    next: Instant,
+    progress: watch::Sender<Progress>,
+    sending: watch::Receiver<bool>,
+    last_check: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Run {
+    async fn run(mut self) {
+        if let Err(error) = self.call().await {
+            self.progress
+                .send_modify(|progress| progress.failure = Some(error.to_string()));
+        }
+    }
+
+    async fn call(&mut self) -> Result<()> {
+        let mut buffer = [0; 2048];
+        loop {
+            let mut due = self.flush().await?;
+            if self.channel.is_some() && *self.sending.borrow() {
+                due = due.min(self.next);
+            }
+            let input = tokio::select! {
+                received = self.socket.recv_from(&mut buffer) => {
+                    let (length, source) = received?;
+                    let receive = Receive::new(Protocol::Udp, source, self.local, &buffer[..length]);
+                    Input::Receive(Instant::now(), receive.map_err(|error| Error::new(error.to_string()))?)
+                }
+                () = sleep_until(due.into()) => Input::Timeout(Instant::now()),
+            };
+            self.rtc
+                .handle_input(input)
+                .map_err(|error| Error::new(error.to_string()))?;
+            self.speak()?;
+        }
+    }
+
+    /// Sends the next message, if it is time.
+    fn speak(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if now < self.next || !*self.sending.borrow() {
+            return Ok(());
+        }
+        let Some(mut channel) = self.channel.and_then(|id| self.rtc.channel(id)) else {
+            return Ok(());
+        };
+        self.next = now + PACE;
+        let message = format!("{}#{}", self.name, self.progress.borrow().sent);
+        let written = channel
+            .write(false, message.as_bytes())
+            .map_err(|error| Error::new(error.to_string()))?;
+        if written {
+            self.progress.send_modify(|progress| progress.sent += 1);
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<Instant> {
+        loop {
+            match self
+                .rtc
+                .poll_output()
+                .map_err(|error| Error::new(error.to_string()))?
+            {
+                Output::Timeout(due) => return Ok(due),
+                Output::Transmit(transmit) => self.send(&transmit).await?,
+                Output::Event(Event::ChannelOpen(id, _)) => self.channel = Some(id),
+                Output::Event(Event::ChannelData(message)) => self.hear(&message.data)?,
+                Output::Event(Event::Closed) => return Err(Error::new("the call has ended")),
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    async fn send(&self, transmit: &Transmit) -> Result<()> {
+        if transmit.destination != self.media {
+            return Err(Error::new(format!("a packet to {}", transmit.destination)));
+        }
+        self.socket
+            .send_to(&transmit.contents, transmit.destination)
+            .await?;
+        // A Binding request (RFC 8489 section 5).
+        if transmit.contents.starts_with(&[0, 1]) {
+            *self.last_check.lock().unwrap_or_else(PoisonError::into_inner) = transmit.contents.to_vec();
+        }
+        Ok(())
+    }
+
+    /// The server puts the name by which it knows the call in front of what the client said.
+    fn hear(&self, echo: &[u8]) -> Result<()> {
+        let expected = format!("{0}:{0}#", self.name);
+        let number = std::str::from_utf8(echo)
+            .ok()
+            .and_then(|echo| echo.strip_prefix(&expected)?.parse::<u64>().ok())
+            .filter(|number| *number < self.progress.borrow().sent);
+        if number.is_none() {
+            return Err(Error::new(format!("a foreign message: {}", echo.escape_ascii())));
+        }
+        self.progress.send_modify(|progress| progress.echoed += 1);
+        Ok(())
+    }
+}

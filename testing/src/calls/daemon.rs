@@ -1,0 +1,139 @@
+//! The real `xrtc` on loopback ports of the system's choice.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Metrics, get};
+use crate::lab::{Error, Process, Result, WorkDir, binary};
+
+const START: Duration = Duration::from_secs(10);
+/// The last line of the log before the daemon serves.
+const READY: &str = "admin: /metrics";
+
+/// What to run it with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// HTTP address of the server behind it.
+    pub server: SocketAddr,
+    /// Where its key is.
+    pub state: PathBuf,
+    /// Networks that calls may be sent to beside the server's own address.
+    pub allow: Vec<String>,
+    /// The binary; `None`: the one that cargo built beside the tests.
+    pub binary: Option<PathBuf>,
+}
+
+impl Setup {
+    /// In front of `server`, with a key of its own.
+    #[must_use]
+    pub fn new(server: SocketAddr, work: &WorkDir) -> Self {
+        Self {
+            server,
+            state: work.join("state"),
+            allow: Vec::new(),
+            binary: None,
+        }
+    }
+
+    /// Both modes lead to the same server.
+    fn routes(&self) -> String {
+        let Self { server, allow, .. } = self;
+        format!(
+            r#"state_dir: {state}
+admin: {{addr: "127.0.0.1:0"}}
+services:
+  echo:
+    proto: upstream
+    servers: ["http://{server}"]
+    media: {{allow: {allow:?}}}
+  media:
+    proto: udp
+    net: {{addr: "127.0.0.1:0", enable_ice: true, candidate_ips: ["127.0.0.1"]}}
+  front:
+    proto: tcp
+    net: {{addr: "127.0.0.1:0"}}
+    enable_http: true
+    http:
+      routes:
+        hijack: {{upstream: "http://echo", paths: [{{/hijack: /call}}]}}
+        direct: {{upstream: "http://echo", icedirect: true, paths: [{{/direct: /call}}]}}
+"#,
+            state = self.state.display(),
+        )
+    }
+}
+
+/// A running daemon, killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    /// Its TCP port.
+    pub http: SocketAddr,
+    /// Its UDP port.
+    pub media: SocketAddr,
+    admin: SocketAddr,
+    process: Process,
+}
+
+impl Daemon {
+    /// Starts it and waits until it serves. `name` is that of its files in `work`.
+    pub fn start(name: &str, setup: &Setup, work: &WorkDir) -> Result<Self> {
+        let file = work.join(&format!("{name}.yml"));
+        fs::write(&file, setup.routes())?;
+        let program = setup.binary.clone().map_or_else(binary, Ok)?;
+        let mut command = Command::new(program);
+        command
+            .args(["run", "--log", "info", "--log-format", "json", "-c"])
+            .arg(file)
+            .env("HOME", work.path());
+        let mut process = Process::spawn(name, &mut command, work.path())?;
+        process.wait_for_line(READY, START)?;
+        let log = process.log();
+        Ok(Self {
+            http: logged_address(&log, "HTTP and WebSocket")?,
+            media: logged_address(&log, "ICE over UDP")?,
+            admin: logged_address(&log, READY)?,
+            process,
+        })
+    }
+
+    /// What it counts.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        Ok(Metrics::parse(&get(self.admin, "/metrics").await?.body))
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// The address in the log line whose message begins with `what`.
+fn logged_address(log: &str, what: &str) -> Result<SocketAddr> {
+    let address = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .map(|line| line["fields"].clone())
+        .filter(|fields| {
+            fields["message"]
+                .as_str()
+                .is_some_and(|message| message.starts_with(what))
+        })
+        .find_map(|fields| {
+            let text = fields["addr"].as_str()?;
+            let text = text.trim_start_matches("Some(").trim_end_matches(')');
+            text.parse().ok()
+        });
+    address.ok_or_else(|| Error::new(format!("xrtc has not logged an address of {what:?}:\n{log}")))
+}
