@@ -1,6 +1,6 @@
 # `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check
+.PHONY: help run setup test bench check
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,10 @@ setup: ## Install what the end-to-end tests need (Debian; as root where somethin
 test: setup ## Run every test, those with real servers and browsers included (as root)
 	cargo build --workspace --locked
 	cargo test --workspace --locked --no-fail-fast
+
+bench: ## Print size, memory and forwarding speed of the release build (as root, for a network of its own)
+	cargo build --release --locked
+	cargo run --release --locked -p xrtc-testing --example figures
 
 check: ## Check format, lints, documentation, the law of dependencies, licences
 	cargo fmt --all --check

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, CandidateHost, CandidateIps, Config, Route, Service, ServiceKind, UpstreamGroup};
+use crate::http::{Asked, Explanation};
 
 /// The exit status for a configuration or command line that is wrong (`EX_USAGE` of sysexits.h).
 pub const EX_USAGE: u8 = 64;
@@ -54,6 +55,10 @@ pub struct Check {
     /// The configuration.
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Say which route takes a request and why: 'GET https://host/path', or for a WebSocket
+    /// 'GET wss://host/path SUBPROTOCOL...'.
+    #[arg(long, value_name = "REQUEST")]
+    pub explain: Option<Asked>,
 }
 
 /// `--log-format`
@@ -66,15 +71,22 @@ pub enum LogFormat {
     Json,
 }
 
-/// `xrtc check`: a summary of the file to `out`, or its mistakes to `err`. Returns the exit status, 0 or [`EX_USAGE`].
+/// `xrtc check`: a summary of the file to `out`, or what it does with the request asked about, or its mistakes to
+/// `err`. Returns the exit status, 0 or [`EX_USAGE`].
 ///
 /// # Errors
 /// Those of writing to `out` and `err`.
-pub fn check(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+pub fn check(args: &Check, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+    let path: &Path = &args.config;
     match config::load(path) {
         Ok(config) => {
-            writeln!(out, "{}: ok", path.display())?;
-            summary(&config, out)?;
+            match &args.explain {
+                Some(asked) => write!(out, "{}", Explanation::of(&config, asked))?,
+                None => {
+                    writeln!(out, "{}: ok", path.display())?;
+                    summary(&config, out)?;
+                }
+            }
             Ok(0)
         }
         Err(errors) => {
@@ -166,8 +178,11 @@ mod tests {
 
     fn run_check(path: &str) -> (u8, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-        let status = check(&path, &mut out, &mut err).expect("writing to memory");
+        let args = Check {
+            config: Path::new(env!("CARGO_MANIFEST_DIR")).join(path),
+            explain: None,
+        };
+        let status = check(&args, &mut out, &mut err).expect("writing to memory");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (status, text(out), text(err))
     }
@@ -199,7 +214,8 @@ mod tests {
         assert_eq!(
             cli.expect("valid").command,
             Command::Check(Check {
-                config: "a.yml".into()
+                config: "a.yml".into(),
+                explain: None,
             })
         );
         assert!(

@@ -9,7 +9,7 @@ use xrtc::daemon;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Check(check) => match cli::check(&check.config, &mut io::stdout(), &mut io::stderr()) {
+        Command::Check(check) => match cli::check(&check, &mut io::stdout(), &mut io::stderr()) {
             Ok(status) => ExitCode::from(status),
             Err(_) => ExitCode::FAILURE,
         },

@@ -14,7 +14,26 @@ pub(super) const TOP: &[&str] = &[
 /// `admin:`
 pub(super) const ADMIN: &[&str] = &["addr"];
 /// `services.<name>:`
-pub(super) const SERVICE: &[&str] = &["proto", "mode", "servers", "media", "net", "enable_http", "http"];
+pub(super) const SERVICE: &[&str] = &[
+    "proto",
+    "mode",
+    "hash",
+    "servers",
+    "health",
+    "slow_start",
+    "cookie",
+    "tls",
+    "media",
+    "net",
+    "enable_http",
+    "http",
+];
+/// An entry of `services.<name>.servers` that is no plain URL.
+pub(super) const SERVER: &[&str] = &["url", "weight", "backup", "max_fails", "fail_timeout"];
+/// `services.<name>.health:`
+pub(super) const HEALTH: &[&str] = &["path", "interval", "timeout", "expect"];
+/// `services.<name>.tls:`
+pub(super) const UPSTREAM_TLS: &[&str] = &["ca", "server_name", "insecure"];
 /// `services.<name>.media:`
 pub(super) const MEDIA: &[&str] = &["allow", "max_sessions"];
 /// `services.<name>.net:`

@@ -14,6 +14,7 @@ mod errors;
 mod keys;
 mod limits;
 mod listeners;
+mod members;
 mod nearest;
 mod not_yet;
 mod reader;
@@ -33,7 +34,7 @@ mod tests;
 use std::io::Read as _;
 use std::path::Path;
 
-pub use certificates::{Certificate, CertificateError};
+pub use certificates::{Certificate, CertificateError, load_roots};
 pub use errors::{Error, Errors, Mark, Problem};
 pub use model::*;
 

@@ -175,8 +175,8 @@ pub struct Http {
     pub access_log: Option<AccessLog>,
     /// What clients may take up.
     pub limits: Limits,
-    /// Upstream connections at once, per upstream server (default 100).
-    pub max_conns: usize,
+    /// Requests at once, per upstream server; `None`: as many as the process can hold.
+    pub max_conns: Option<usize>,
     /// Idle upstream connections are closed after this (default 30 s).
     pub idle_conn_timeout: Duration,
     /// Connecting to an upstream (default 10 s).
@@ -189,6 +189,8 @@ pub struct Http {
     pub flush_interval: Duration,
     /// Flush interval of everything else (default 100 ms).
     pub global_flush_interval: Duration,
+    /// Of `net`: peers whose word on where a request came from is taken.
+    pub trusted_proxies: Vec<IpNet>,
     /// Routes, in file order.
     pub routes: Vec<Route>,
 }
@@ -201,13 +203,14 @@ impl Default for Http {
             fallback: None,
             access_log: None,
             limits: Limits::default(),
-            max_conns: 100,
+            max_conns: None,
             idle_conn_timeout: Duration::from_secs(30),
             dial_timeout: Duration::from_secs(10),
             response_header_timeout: Duration::from_secs(300),
             keepalive_timeout: Duration::from_secs(1200),
             flush_interval: Duration::from_millis(100),
             global_flush_interval: Duration::from_millis(100),
+            trusted_proxies: Vec::new(),
             routes: Vec::new(),
         }
     }
@@ -359,19 +362,84 @@ pub struct UpstreamGroup {
     pub mode: Balance,
     /// Its servers, in file order.
     pub servers: Vec<Server>,
+    /// Active checks; `None`: a server is judged by the requests sent to it alone.
+    pub health: Option<HealthCheck>,
+    /// How long a server that returns takes to get its full share (default 10 s).
+    pub slow_start: Duration,
+    /// Whether a client gets a cookie that names its server (default true).
+    pub cookie: bool,
+    /// How its `https` and `wss` servers are verified.
+    pub tls: UpstreamTls,
     /// `media.allow`: networks that calls may be sent to beside the servers' own addresses.
     pub media_allow: Vec<IpNet>,
     /// `media.max_sessions`: calls at once (default: the global limit).
     pub max_sessions: Option<usize>,
 }
 
+impl UpstreamGroup {
+    /// A group with the default of every setting.
+    #[must_use]
+    pub fn new(name: impl Into<String>, servers: Vec<Server>) -> Self {
+        Self {
+            name: name.into(),
+            mode: Balance::RoundRobin,
+            servers,
+            health: None,
+            slow_start: Duration::from_secs(10),
+            cookie: true,
+            tls: UpstreamTls::default(),
+            media_allow: Vec::new(),
+            max_sessions: None,
+        }
+    }
+}
+
+/// `tls` of an upstream group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Who may have signed the servers' certificates, PEM; `None`: the system's trusted roots.
+    pub ca: Option<PathBuf>,
+    /// Asked for and verified in place of the servers' own names.
+    pub server_name: Option<String>,
+    /// Nothing is verified: anyone on the way may read and change what is sent.
+    pub insecure: bool,
+}
+
 /// `mode` of an upstream group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// `rr`.
     RoundRobin,
     /// `random`.
     Random,
+    /// `least_conn`.
+    LeastConn,
+    /// `hash`, by this.
+    Hash(HashBy),
+}
+
+/// `hash` of an upstream group: what requests to one server have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashBy {
+    /// `ip`: the client's address.
+    ClientIp,
+    /// `header NAME`, in lower case.
+    Header(String),
+    /// `cookie NAME`.
+    Cookie(String),
+}
+
+/// `health` of an upstream group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for (default `/`).
+    pub path: String,
+    /// Between two checks (default 5 s).
+    pub interval: Duration,
+    /// For the answer (default 2 s).
+    pub timeout: Duration,
+    /// The statuses of a healthy server (default 200 to 399).
+    pub expect: RangeInclusive<u16>,
 }
 
 /// One server of an upstream group.
@@ -383,13 +451,37 @@ pub struct Server {
     pub host: String,
     /// The port, given or the scheme's default.
     pub port: u16,
+    /// Its share, beside the others' (default 1).
+    pub weight: u32,
+    /// Only for when the others are down.
+    pub backup: bool,
+    /// Failures within `fail_timeout` that make it count as down; 0: it never does (default 1).
+    pub max_fails: u32,
+    /// The time in which failures add up, and for which it then counts as down (default 10 s).
+    pub fail_timeout: Duration,
+}
+
+impl Server {
+    /// A server with the default of every setting.
+    #[must_use]
+    pub fn new(scheme: Scheme, host: impl Into<String>, port: u16) -> Self {
+        Self {
+            scheme,
+            host: host.into(),
+            port,
+            weight: 1,
+            backup: false,
+            max_fails: 1,
+            fail_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 impl fmt::Display for Server {
     /// As a URL, with its port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port } = self;
-        let scheme = scheme.as_str();
+        let Self { host, port, .. } = self;
+        let scheme = self.scheme.as_str();
         if host.contains(':') {
             write!(f, "{scheme}://[{host}]:{port}")
         } else {

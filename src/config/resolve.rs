@@ -96,7 +96,7 @@ pub(super) fn config(root: &Node, base: &Path, sink: &mut Sink) -> Config {
     let mut listening = Vec::new();
     for (key, proto, section) in services {
         match proto {
-            Proto::Upstream => walk.upstreams.declare(key, section, walk.sink),
+            Proto::Upstream => walk.upstreams.declare(key, section, walk.base, walk.sink),
             Proto::Listen(kind) => listening.push((key, kind, section)),
         }
     }
@@ -152,10 +152,22 @@ fn service<'t>(Entry { key, value }: &'t Entry, sink: &mut Sink) -> (&'t Key, Pr
 /// Reports the keys that belong to services of the other sort.
 fn refuse_foreign(proto: Proto, section: Section<'_>, sink: &mut Sink) {
     let (proto, foreign) = match proto {
-        Proto::Upstream => ("upstream", ["net", "enable_http", "http"]),
-        Proto::Listen(kind) => (kind.as_str(), ["mode", "servers", "media"]),
+        Proto::Upstream => ("upstream", &["net", "enable_http", "http"][..]),
+        Proto::Listen(kind) => (
+            kind.as_str(),
+            &[
+                "mode",
+                "hash",
+                "servers",
+                "health",
+                "slow_start",
+                "cookie",
+                "tls",
+                "media",
+            ][..],
+        ),
     };
-    for key in foreign {
+    for &key in foreign {
         if let Some(entry) = section.entry(key) {
             sink.error(entry.key.mark, Problem::NotForProto { key, proto });
         }

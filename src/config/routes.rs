@@ -56,9 +56,7 @@ pub(super) fn http(service: &Key, section: Section<'_>, walk: &mut Walk<'_>) -> 
         walk.secrets.push(file.clone());
     }
     http.limits = limits(section, &http.limits, sink);
-    http.max_conns = section
-        .value("max_conns", sink, |node| integer(node, 1..=MAX_CONNS))
-        .unwrap_or(http.max_conns);
+    http.max_conns = section.value("max_conns", sink, |node| integer(node, 1..=MAX_CONNS));
     if let Some(Entry { key, value }) = section.entry("routes") {
         let routes = Section::open(key.mark, value, sink);
         http.routes = routes
@@ -220,7 +218,7 @@ fn rules(item: &Node, sink: &mut Sink) -> Vec<PathRule> {
 }
 
 /// A URL path of visible ASCII characters without query, fragment or dot segments; without its last slash.
-fn url_path(path: &str) -> Option<String> {
+pub(super) fn url_path(path: &str) -> Option<String> {
     let visible = |b: u8| b.is_ascii_graphic() && !b"?#\\".contains(&b);
     let valid = path.starts_with('/')
         && path.bytes().all(visible)

@@ -32,7 +32,10 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
     }
     let candidate_ips = candidate_ips(net, enable_ice, walk.sink);
     let max_connections = max_connections(kind, net, walk.sink);
-    let http = http(name, kind, section, walk);
+    let http = http(name, kind, section, walk).map(|http| Http {
+        trusted_proxies: door.trusted_proxies.clone(),
+        ..http
+    });
     if kind != ServiceKind::Http && !enable_ice && http.is_none() {
         let text = format!(
             "service `{}` has neither `enable_ice` nor HTTP: it refuses all",

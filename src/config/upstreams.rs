@@ -1,20 +1,21 @@
 //! Upstream groups: those that the file declares, and those of one server that a route names by URL.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
 
 use super::addresses::{network, url};
 use super::errors::{Problem, Sink};
 use super::keys;
-use super::model::{Balance, Server, UpstreamGroup};
+use super::members;
+use super::model::{Server, UpstreamGroup};
 use super::nearest::nearest;
-use super::scalars::{choice, integer, unexpected};
+use super::scalars::{boolean, duration, integer, unexpected};
 use super::section::Section;
 use super::tree::{Key, Node, short};
 
 /// Calls at once that any limit may allow.
 pub(super) const MAX_SESSIONS: usize = 10_000_000;
-
-const MODES: &[(&str, Balance)] = &[("rr", Balance::RoundRobin), ("random", Balance::Random)];
 
 /// The groups so far.
 #[derive(Debug, Default)]
@@ -26,20 +27,25 @@ pub(super) struct Upstreams {
 
 impl Upstreams {
     /// Adds the group of a service of `proto: upstream`. All come before the first route asks.
-    pub(super) fn declare(&mut self, name: &Key, service: Section<'_>, sink: &mut Sink) {
-        let servers = service.list("servers", sink, server);
+    pub(super) fn declare(&mut self, name: &Key, service: Section<'_>, base: &Path, sink: &mut Sink) {
+        let items = service.items("servers", sink).iter();
+        let servers: Vec<Server> = items.filter_map(|item| members::server(item, sink)).collect();
         if service.lacks("servers") {
             sink.error(name.mark, Problem::NoServers(short(&name.text)));
         }
         let media = service.section("media", keys::MEDIA, sink);
+        let default = UpstreamGroup::new(name.text.clone(), servers);
         let group = UpstreamGroup {
-            name: name.text.clone(),
-            mode: service
-                .value("mode", sink, |node| choice(node, MODES))
-                .unwrap_or(Balance::RoundRobin),
-            servers,
+            mode: members::mode(service, sink),
+            health: members::health(service, sink),
+            slow_start: service
+                .value("slow_start", sink, |node| duration(node, Duration::ZERO))
+                .unwrap_or(default.slow_start),
+            cookie: service.value("cookie", sink, boolean).unwrap_or(default.cookie),
+            tls: members::tls(service, base, sink),
             media_allow: media.list("allow", sink, network),
             max_sessions: media.value("max_sessions", sink, |node| integer(node, 1..=MAX_SESSIONS)),
+            ..default
         };
         self.add(name.text.clone(), group);
     }
@@ -82,13 +88,7 @@ impl Upstreams {
         if let Some(&group) = self.index.get(&name) {
             return group;
         }
-        let group = UpstreamGroup {
-            name: name.clone(),
-            mode: Balance::RoundRobin,
-            servers: vec![server],
-            media_allow: Vec::new(),
-            max_sessions: None,
-        };
+        let group = UpstreamGroup::new(name.clone(), vec![server]);
         self.add(name, group)
     }
 
@@ -114,11 +114,4 @@ impl Upstreams {
         };
         Problem::UnknownUpstream { name, hint }
     }
-}
-
-fn server(node: &Node) -> Result<Server, Problem> {
-    const EXPECTED: &str = "a server like `http://host:port` (http, https, ws or wss; no path)";
-    url(node, EXPECTED)?
-        .server()
-        .ok_or_else(|| unexpected(EXPECTED, node))
 }

@@ -13,7 +13,7 @@ use crate::http;
 
 use super::calls::Generation;
 use super::policies::Policies;
-use super::running::{FIRST_LOOKUP, Running, ice_services, look_up, publish};
+use super::running::{FIRST_LOOKUP, Running, check_health, ice_services, look_up, publish};
 use super::succession::succeed;
 use super::{StartError, systemd};
 
@@ -105,6 +105,8 @@ impl Running {
             tracing::warn!("some upstream names could not be looked up yet");
         }
         self.parts = self.parts_for(&generation);
+        self.checks.abort();
+        self.checks = check_health(&generation.upstreams);
         self.calls.generation.store(generation);
         publish(&self.calls);
         let drain = new.global.drain_timeout;
@@ -120,6 +122,7 @@ impl Running {
             upstreams: generation.upstreams.clone(),
             calls: parts.calls.clone(),
             memory: parts.memory.clone(),
+            affinity: parts.affinity.clone(),
             counters: parts.counters.clone(),
             connections: parts.connections.clone(),
             access_logs: parts.access_logs.clone(),

@@ -52,6 +52,8 @@ pub(super) struct Running {
     pub(super) listeners: Listeners,
     signals: Signals,
     snapshot: Option<Arc<SnapshotFile>>,
+    /// The active checks of the upstream servers.
+    pub(super) checks: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -95,6 +97,7 @@ impl Running {
             upstreams: calls.generation.load().upstreams.clone(),
             calls: calls.clone(),
             memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
+            affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::new(AtomicU64::new(0)),
             access_logs,
@@ -109,6 +112,7 @@ impl Running {
         if let Some(addr) = config.global.admin {
             tasks.extend(start_admin(addr, &report)?);
         }
+        let checks = check_health(&parts.upstreams);
         systemd::ready();
         Ok(Self {
             watch,
@@ -118,6 +122,7 @@ impl Running {
             listeners,
             signals,
             snapshot,
+            checks,
             tasks,
         })
     }
@@ -149,6 +154,7 @@ impl Running {
             () = drain(self.listeners, &self.calls, deadline) => tracing::info!("stopped"),
             () = self.signals.stop() => tracing::warn!("stopped at once"),
         }
+        self.checks.abort();
         self.tasks.iter().for_each(JoinHandle::abort);
         let logs = self.parts.access_logs.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || logs.flush(LAST_LINES)).await {
@@ -326,6 +332,12 @@ async fn keep_fresh(calls: Arc<MediaCalls>) {
         every.tick().await;
         refresh(&calls).await;
     }
+}
+
+/// Runs the active checks of upstream servers.
+pub(super) fn check_health(upstreams: &Arc<Upstreams>) -> JoinHandle<()> {
+    let upstreams = upstreams.clone();
+    tokio::spawn(async move { upstreams.check_health().await })
 }
 
 fn start_admin(addr: ListenAddr, report: &Arc<DaemonReport>) -> Result<Vec<JoinHandle<()>>, StartError> {

@@ -16,6 +16,7 @@ use crate::signaling::{self, Direction};
 use crate::upstream::{Body, BoxError};
 
 use super::context::Signalling;
+use super::counters::Counters;
 use super::encoding::Coding;
 
 /// Nothing longer than this is looked at; signalling is a few kilobytes.
@@ -40,49 +41,50 @@ pub(super) enum Incomplete {
     Broken(BoxError),
 }
 
-enum Collected {
+/// A body before it is passed on.
+pub(super) enum Gathered {
+    /// All of it, since it may hold signalling.
     Whole(Bytes),
-    /// Longer than the limit, with what was read of it put back.
-    TooLarge(Body),
-    /// Not at its end in time, and nothing in it of interest so far: a stream.
-    Endless(Body),
+    /// What passes unread.
+    Stream(Body),
 }
 
-/// Passes a body on, rewritten if it holds signalling. Adapts the headers to what becomes of it.
-pub(super) async fn inspect(
-    signalling: &Signalling,
+/// Collects a body that may hold signalling.
+pub(super) async fn gather(
+    counters: &Counters,
     direction: Direction,
-    headers: &mut HeaderMap,
+    headers: &HeaderMap,
     body: Body,
-) -> Result<Body, Incomplete> {
+) -> Result<Gathered, Incomplete> {
     if body.is_end_stream() || !may_signal(headers) {
-        return Ok(body);
+        return Ok(Gathered::Stream(body));
     }
-    let counters = &signalling.shared.counters;
-    let coding = Coding::of(headers);
-    if coding == Coding::Other {
+    if Coding::of(headers) == Coding::Other {
         counters.bodies_encoded.add();
-        return Ok(body);
+        return Ok(Gathered::Stream(body));
     }
     let timeout = match direction {
         Direction::ToServer => REQUEST_TIMEOUT,
         Direction::ToClient => RESPONSE_TIMEOUT,
     };
-    let whole = match collect(body, Instant::now() + timeout).await? {
-        Collected::Whole(whole) => whole,
-        Collected::TooLarge(body) => {
-            counters.bodies_too_large.add();
-            return Ok(body);
-        }
-        Collected::Endless(body) => return Ok(body),
-    };
+    collect(counters, body, Instant::now() + timeout).await
+}
+
+/// Rewrites what a body holds of signalling, and adapts the headers to what becomes of it.
+pub(super) fn rewrite(
+    signalling: &Signalling,
+    direction: Direction,
+    headers: &mut HeaderMap,
+    whole: Bytes,
+) -> Bytes {
+    let coding = Coding::of(headers);
     let rewritten = match coding {
         Coding::Identity => signalling.rewrite(direction, &whole),
         Coding::Gzip | Coding::Deflate | Coding::Brotli | Coding::Zstd | Coding::Other => {
             match coding.decode(&whole, LIMIT) {
                 Some(plain) => signalling.rewrite(direction, &plain),
                 None => {
-                    counters.bodies_encoded.add();
+                    signalling.shared.counters.bodies_encoded.add();
                     None
                 }
             }
@@ -100,7 +102,7 @@ pub(super) async fn inspect(
     };
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     headers.remove(TRAILER);
-    Ok(full(body))
+    body
 }
 
 /// Whether a body of this type may be signalling. HTML, scripts, images and event streams are not; a missing type
@@ -126,27 +128,31 @@ fn may_signal(headers: &HeaderMap) -> bool {
     }
 }
 
-async fn collect(mut body: Body, deadline: Instant) -> Result<Collected, Incomplete> {
+async fn collect(counters: &Counters, mut body: Body, deadline: Instant) -> Result<Gathered, Incomplete> {
     let mut read = BytesMut::new();
     if body.size_hint().lower() > LIMIT as u64 {
-        return Ok(Collected::TooLarge(body));
+        counters.bodies_too_large.add();
+        return Ok(Gathered::Stream(body));
     }
     loop {
         match timeout_at(deadline, body.frame()).await {
-            Ok(None) => return Ok(Collected::Whole(read.freeze())),
+            Ok(None) => return Ok(Gathered::Whole(read.freeze())),
             Ok(Some(Err(error))) => return Err(Incomplete::Broken(error)),
             // Trailers are left out: they describe the body that came.
             Ok(Some(Ok(frame))) => read.extend_from_slice(&frame.into_data().unwrap_or_default()),
             Err(_) if signaling::may_concern_ice(&read) => return Err(Incomplete::Stalled),
-            Err(_) => return Ok(Collected::Endless(resumed(read, body))),
+            // Not at its end in time, and nothing in it of interest so far.
+            Err(_) => return Ok(Gathered::Stream(resumed(read, body))),
         }
         if read.len() > LIMIT {
-            return Ok(Collected::TooLarge(resumed(read, body)));
+            counters.bodies_too_large.add();
+            return Ok(Gathered::Stream(resumed(read, body)));
         }
     }
 }
 
-fn full(body: Bytes) -> Body {
+/// A body of which everything is there.
+pub(super) fn full(body: Bytes) -> Body {
     Full::new(body).map_err(Into::into).boxed_unsync()
 }
 
@@ -225,12 +231,16 @@ mod tests {
             assert_eq!(body.size_hint().exact(), Some(len as u64));
             // Hides the length, as a chunked body does.
             let stream = resumed(BytesMut::new(), unsized_body(body));
-            match collect(stream, Instant::now() + REQUEST_TIMEOUT).await.unwrap() {
-                Collected::Whole(whole) => assert_eq!((whole.len(), len), (LIMIT, LIMIT)),
-                Collected::TooLarge(body) => {
+            let counters = Counters::default();
+            match collect(&counters, stream, Instant::now() + REQUEST_TIMEOUT)
+                .await
+                .unwrap()
+            {
+                Gathered::Whole(whole) => assert_eq!((whole.len(), len), (LIMIT, LIMIT)),
+                Gathered::Stream(body) => {
                     assert_eq!(body.collect().await.unwrap().to_bytes().len(), LIMIT + 1);
+                    assert_eq!(counters.bodies_too_large.get(), 1);
                 }
-                Collected::Endless(_) => panic!("not endless"),
             }
         }
     }
@@ -239,16 +249,14 @@ mod tests {
     async fn a_stream_that_does_not_end_is_passed_on_unless_it_holds_signalling() {
         for (start, passed) in [(&b"tick"[..], true), (b"v=0", false)] {
             let body = resumed(BytesMut::from(start), never_ending());
-            match collect(body, Instant::now()).await {
-                Ok(Collected::Endless(mut body)) => {
+            match collect(&Counters::default(), body, Instant::now()).await {
+                Ok(Gathered::Stream(mut body)) => {
                     assert!(passed);
                     let first = body.frame().await.unwrap().unwrap();
                     assert_eq!(first.into_data().unwrap(), start);
                 }
                 Err(Incomplete::Stalled) => assert!(!passed),
-                Ok(Collected::Whole(_) | Collected::TooLarge(_)) | Err(Incomplete::Broken(_)) => {
-                    panic!("neither")
-                }
+                Ok(Gathered::Whole(_)) | Err(Incomplete::Broken(_)) => panic!("neither"),
             }
         }
     }

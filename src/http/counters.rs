@@ -113,6 +113,10 @@ counters! {
     bodies_encoded,
     /// Requests to a group with no server of that kind.
     upstream_no_server,
+    /// Requests to a group of which no server is up.
+    upstream_down,
+    /// Requests sent once more, to another server.
+    upstream_retries,
     /// Requests that waited in vain for one of `max_conns`.
     upstream_busy,
     /// Upstream servers that could not be reached.
@@ -123,4 +127,10 @@ counters! {
     upstream_header_timeout,
     /// Upstream connections that broke before the response, and responses that were no HTTP.
     upstream_broken,
+    /// Calls whose server was noted, so that what follows goes there.
+    affinity_learned,
+    /// Requests that followed their call to its server.
+    affinity_followed,
+    /// Requests that followed a cookie to their server.
+    affinity_by_cookie,
 }

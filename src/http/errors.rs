@@ -93,6 +93,7 @@ impl Error {
         let error = match self {
             Self::Upstream(error) if error.cause::<UploadStalled>().is_some() => Self::UploadStalled,
             Self::Upstream(error) if error.cause::<UploadTooLarge>().is_some() => Self::BodyTooLarge,
+            Self::Upstream(UpstreamError::Upload(_)) => Self::UploadBroken,
             other => other,
         };
         error.count(counters);
@@ -109,6 +110,7 @@ impl Error {
     fn count(&self, counters: &Counters) {
         match self {
             Self::Upstream(UpstreamError::NoServer) => counters.upstream_no_server.add(),
+            Self::Upstream(UpstreamError::Down) => counters.upstream_down.add(),
             Self::Upstream(UpstreamError::Busy) => counters.upstream_busy.add(),
             Self::Upstream(UpstreamError::Dial(_)) => counters.upstream_dial.add(),
             Self::Upstream(UpstreamError::DialTimeout) => counters.upstream_dial_timeout.add(),
@@ -124,6 +126,7 @@ impl Error {
             Self::Limited(Refused::NetworkRate) => counters.refused_network_rate.add(),
             Self::UploadStalled => counters.uploads_stalled.add(),
             Self::BadRequest(_)
+            | Self::Upstream(UpstreamError::Upload(_))
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::UnknownProtocol
@@ -147,7 +150,8 @@ fn upstream_status(error: &UpstreamError) -> StatusCode {
         UpstreamError::NoServer | UpstreamError::Dial(_) | UpstreamError::Broken(_) => {
             StatusCode::BAD_GATEWAY
         }
-        UpstreamError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        UpstreamError::Busy | UpstreamError::Down => StatusCode::SERVICE_UNAVAILABLE,
+        UpstreamError::Upload(_) => StatusCode::BAD_REQUEST,
         UpstreamError::DialTimeout | UpstreamError::HeaderTimeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }

@@ -177,7 +177,6 @@ impl Guest {
         let redirect = Redirect {
             enabled: self.front.redirect_https,
             same_port: self.front.tls.is_some(),
-            trusted_peer: self.front.trusts(self.conn.remote.ip()),
         };
         let visitor = Visitor {
             connection: site.shared().next_connection(),

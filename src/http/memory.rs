@@ -1,14 +1,11 @@
 //! The node's memory of minted tokens: bounded, shared by every connection, and forgetful of the least used.
-//!
-//! Two generations stand in for a list of uses: an entry that is used moves to the young one; when that holds half of
-//! the bound, it becomes the old one and the former old one is forgotten. So the last `bound / 2` entries used are
-//! always there, and each operation is a hash lookup or two.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::ice::RouteId;
 use crate::signaling::Memory;
+
+use super::generations::Generations;
 
 /// Entries kept unless told otherwise: about 30 MB when full of the longest tokens.
 const DEFAULT_BOUND: usize = 65_536;
@@ -17,14 +14,7 @@ type Key = (RouteId, String);
 
 /// Tokens by route and server ufrag.
 pub struct TokenMemory {
-    generations: Mutex<Generations>,
-    half: usize,
-}
-
-#[derive(Default)]
-struct Generations {
-    young: HashMap<Key, Entry>,
-    old: HashMap<Key, Entry>,
+    entries: Mutex<Generations<Key, Entry>>,
 }
 
 #[derive(Clone)]
@@ -50,29 +40,13 @@ impl TokenMemory {
     #[must_use]
     pub fn new(bound: usize) -> Self {
         Self {
-            generations: Mutex::default(),
-            half: (bound / 2).max(1),
+            entries: Mutex::new(Generations::new(bound)),
         }
     }
 
     fn entry(&self, route: RouteId, ufrag: &str) -> Option<Entry> {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (route, ufrag.to_owned());
-        if let Some(entry) = generations.young.get(&key) {
-            return Some(entry.clone());
-        }
-        let entry = generations.old.remove(&key)?;
-        generations.insert(key, entry.clone(), self.half);
-        Some(entry)
-    }
-}
-
-impl Generations {
-    fn insert(&mut self, key: Key, entry: Entry, half: usize) {
-        if self.young.len() >= half && !self.young.contains_key(&key) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, entry);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(&(route, ufrag.to_owned()))
     }
 }
 
@@ -92,8 +66,8 @@ impl Memory for &TokenMemory {
             pwd: pwd.to_owned(),
             token: token.to_owned(),
         };
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.insert((route, ufrag.to_owned()), entry, self.half);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.insert((route, ufrag.to_owned()), entry);
     }
 }
 
@@ -124,8 +98,7 @@ mod tests {
         for n in 0..1000 {
             memory.remember(ROUTE, &format!("u{n}"), "p", "t");
             assert!(memory.token_of(ROUTE, "kept").is_some(), "after {n}");
-            let generations = memory.generations.lock().unwrap();
-            assert!(generations.young.len() + generations.old.len() <= 8);
+            assert!(memory.entries.lock().unwrap().len() <= 8);
         }
         assert_eq!(memory.token_of(ROUTE, "u0"), None);
         assert!(memory.token_of(ROUTE, "u999").is_some());

@@ -11,6 +11,7 @@
 //! static files are there for demo pages.
 
 mod access_log;
+mod affinity;
 mod certificates;
 mod connection;
 mod content;
@@ -19,8 +20,10 @@ mod counters;
 mod drain;
 mod encoding;
 mod errors;
+mod explain;
 mod files;
 mod front;
+mod generations;
 mod h2;
 mod headers;
 mod idle;
@@ -34,7 +37,9 @@ mod ports;
 mod proxy;
 mod proxy_protocol;
 mod redirect;
+mod references;
 mod relay;
+mod retry;
 mod router;
 mod server;
 mod site;
@@ -47,8 +52,10 @@ mod visit;
 mod websocket;
 
 pub use access_log::AccessLogs;
+pub use affinity::Affinity;
 pub use counters::Counters;
 pub use drain::{Admission, Phase};
+pub use explain::{Asked, AskedError, Explanation};
 pub use front::Front;
 pub use listen::bind;
 pub use live::LiveSite;

@@ -3,16 +3,20 @@
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, HeaderValue};
+use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, SET_COOKIE};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::signaling::Direction;
 use crate::upstream::{Body, Purpose};
 
-use super::content::{self, Incomplete};
+use super::affinity::{self, Choice, Told};
+use super::content::{self, Gathered, Incomplete};
 use super::context::Signalling;
 use super::errors::Error;
 use super::headers;
+use super::references::References;
+use super::retry::{Attempts, Repeatable};
 use super::site::Exchange;
 use super::upload::{Upload, UploadStalled, UploadTooLarge};
 
@@ -27,30 +31,7 @@ pub(super) async fn forward(
     exchange: &Exchange<'_>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
-    let upstreams = &exchange.site.shared.upstreams;
-    let server = upstreams.group(exchange.route.upstream).pick(Purpose::Request)?;
-    let signalling = exchange.signalling(server, exchange.visitor.connection).await;
-    let method = request.method().clone();
-    let request = to_upstream(exchange, &signalling, request).await?;
-    exchange.visit.sent_to(server);
-    let response = exchange.site.client.send(server, request).await?;
-    exchange.visit.upstream_answered();
-    to_client(&signalling, &method, response).await
-}
-
-async fn to_upstream(
-    exchange: &Exchange<'_>,
-    signalling: &Signalling,
-    request: Request<Incoming>,
-) -> Result<Request<Body>, Error> {
-    let (mut parts, body) = request.into_parts();
-    let authority = &exchange.target.authority;
-    headers::to_upstream(&mut parts.headers, &exchange.visitor.conn, authority, exchange.id);
-    if !is_asset(parts.uri.path()) {
-        parts
-            .headers
-            .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    }
+    let (parts, body) = request.into_parts();
     let limits = &exchange.limits;
     let body = Upload::new(
         body,
@@ -59,29 +40,85 @@ async fn to_upstream(
         exchange.visit.clone(),
     )
     .boxed_unsync();
-    let body = content::inspect(signalling, Direction::ToServer, &mut parts.headers, body)
-        .await
-        .map_err(|incomplete| match incomplete {
-            Incomplete::Broken(error) if error.is::<UploadTooLarge>() => Error::BodyTooLarge,
-            Incomplete::Broken(error) if !error.is::<UploadStalled>() => Error::UploadBroken,
-            Incomplete::Broken(_) | Incomplete::Stalled => Error::UploadStalled,
-        })?;
-    Ok(Request::from_parts(parts, body))
+    let counters = &exchange.site.shared.counters;
+    let gathered = content::gather(counters, Direction::ToServer, &parts.headers, body).await;
+    let body = Repeatable::new(gathered.map_err(|incomplete| match incomplete {
+        Incomplete::Broken(error) if error.is::<UploadTooLarge>() => Error::BodyTooLarge,
+        Incomplete::Broken(error) if !error.is::<UploadStalled>() => Error::UploadBroken,
+        Incomplete::Broken(_) | Incomplete::Stalled => Error::UploadStalled,
+    })?);
+    let mut attempts = Attempts::default();
+    loop {
+        let choice = attempts.choose(exchange, Purpose::Request, &parts.headers)?;
+        let server = choice.lease.server();
+        let signalling = exchange.signalling(server, exchange.visitor.connection).await;
+        let ours = to_upstream(exchange, &signalling, &parts, &body);
+        exchange.visit.sent_to(server);
+        match exchange.site.client.send(&choice.lease, ours).await {
+            Ok(response) => {
+                exchange.visit.upstream_answered();
+                return to_client(
+                    exchange,
+                    &signalling,
+                    &parts.method,
+                    &parts.headers,
+                    choice,
+                    response,
+                )
+                .await;
+            }
+            Err(error) => {
+                let may_repeat = body.may_repeat(&parts.method, &error);
+                attempts.failed(exchange, &choice, error, may_repeat)?;
+            }
+        }
+    }
+}
+
+/// The request for one attempt: what a server sees of the client depends on the server.
+fn to_upstream(
+    exchange: &Exchange<'_>,
+    signalling: &Signalling,
+    parts: &Parts,
+    body: &Repeatable,
+) -> Request<Body> {
+    let mut headers = parts.headers.clone();
+    exchange.to_upstream(&mut headers);
+    if !is_asset(parts.uri.path()) {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    let body = match body {
+        Repeatable::Whole(whole) => {
+            let body = content::rewrite(signalling, Direction::ToServer, &mut headers, whole.clone());
+            content::full(body)
+        }
+        Repeatable::Stream(slot) => slot.lend(),
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = parts.uri.clone();
+    *request.headers_mut() = headers;
+    request
 }
 
 /// Makes an upstream's response fit for the client; also what refused a WebSocket.
 pub(super) async fn to_client(
+    exchange: &Exchange<'_>,
     signalling: &Signalling,
     method: &Method,
+    asked: &HeaderMap,
+    choice: Choice,
     response: Response<Body>,
 ) -> Result<Response<Body>, Error> {
-    let (mut parts, mut body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Error::BadResponse("it switched protocols unasked"));
     }
     headers::strip_hop_by_hop(&mut parts.headers);
-    if has_body(method, parts.status) {
-        body = content::inspect(signalling, Direction::ToClient, &mut parts.headers, body)
+    references(exchange).translate(&mut parts.headers);
+    let counters = &exchange.site.shared.counters;
+    let gathered = if has_body(method, parts.status) {
+        content::gather(counters, Direction::ToClient, &parts.headers, body)
             .await
             .map_err(|incomplete| match incomplete {
                 Incomplete::Broken(error) => {
@@ -89,9 +126,50 @@ pub(super) async fn to_client(
                     Error::BadResponse("its body broke off")
                 }
                 Incomplete::Stalled => Error::DownloadStalled,
-            })?;
+            })?
+    } else {
+        Gathered::Stream(body)
+    };
+    let told = Told {
+        method,
+        request: asked,
+        status: parts.status,
+        response: &parts.headers,
+        body: match &gathered {
+            Gathered::Whole(whole) => Some(whole),
+            Gathered::Stream(_) => None,
+        },
+    };
+    affinity::learn(exchange, &choice.lease, &told);
+    let body = match gathered {
+        Gathered::Whole(whole) => {
+            let body = content::rewrite(signalling, Direction::ToClient, &mut parts.headers, whole);
+            content::full(body)
+        }
+        Gathered::Stream(body) => body,
+    };
+    if let Some(cookie) = choice
+        .cookie
+        .filter(|_| keeps_cookies(method, exchange.target.path()))
+    {
+        parts.headers.append(SET_COOKIE, cookie);
     }
     Ok(Response::from_parts(parts, body))
+}
+
+fn references<'a>(exchange: &'a Exchange<'_>) -> References<'a> {
+    let group = exchange.site.shared.upstreams.group(exchange.route.upstream);
+    References {
+        servers: group.all().map(|peer| peer.server()).collect(),
+        authority: &exchange.target.authority,
+        secure: exchange.secure,
+        rule: exchange.rule.as_ref(),
+    }
+}
+
+/// Preflights keep none, and a cookie would keep assets out of caches.
+fn keeps_cookies(method: &Method, path: &str) -> bool {
+    method != Method::OPTIONS && !is_asset(path)
 }
 
 /// RFC 9112 section 6.3. The length that such a response names is of a body that is not there. A part of a body is

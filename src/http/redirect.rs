@@ -1,12 +1,11 @@
 //! The redirect of plain HTTP to HTTPS.
 
 use hyper::header::{HeaderValue, LOCATION};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Response, StatusCode, Uri};
 
 use crate::upstream::Body;
 
 use super::errors::{self, Error};
-use super::ports::ConnInfo;
 
 /// Certificate authorities ask here over plain HTTP before there is a certificate (RFC 8555 section 8.3).
 const ACME: &str = "/.well-known/acme-challenge/";
@@ -18,14 +17,12 @@ pub(super) struct Redirect {
     pub(super) enabled: bool,
     /// HTTPS is on the port that was asked, else on 443.
     pub(super) same_port: bool,
-    /// The peer is a proxy whose word on its client's connection is taken.
-    pub(super) trusted_peer: bool,
 }
 
 impl Redirect {
-    pub(super) fn applies<B>(self, conn: &ConnInfo, request: &Request<B>) -> bool {
-        let secure = conn.secure || (self.trusted_peer && forwarded_secure(request));
-        self.enabled && !secure && !request.uri().path().starts_with(ACME)
+    /// Whether a request that came in the clear is redirected.
+    pub(super) fn applies(self, uri: &Uri) -> bool {
+        self.enabled && !uri.path().starts_with(ACME)
     }
 
     /// The redirect of a request for `uri` at `authority`.
@@ -50,15 +47,6 @@ impl Redirect {
     }
 }
 
-/// The proxy next to us speaks last.
-fn forwarded_secure<B>(request: &Request<B>) -> bool {
-    let last = request.headers().get_all("x-forwarded-proto").iter().next_back();
-    let last = last.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    last.rsplit(',')
-        .next()
-        .is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
-}
-
 fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -74,7 +62,6 @@ mod tests {
         let redirect = Redirect {
             enabled: true,
             same_port,
-            trusted_peer: false,
         };
         let response = redirect.response(authority, &Uri::from_static(uri)).unwrap();
         assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);
@@ -93,29 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_requests_go_and_only_a_trusted_peer_is_believed() {
-        let conn = ConnInfo {
-            local: "192.0.2.1:80".parse().unwrap(),
-            remote: "192.0.2.2:5000".parse().unwrap(),
-            secure: false,
-        };
-        let request = |path: &str, proto: &str| {
-            let request = Request::get(path).header("x-forwarded-proto", proto);
-            request.body(()).unwrap()
-        };
+    fn challenges_of_certificate_authorities_are_answered_in_the_clear() {
         let redirect = Redirect {
             enabled: true,
-            ..Redirect::default()
+            same_port: true,
         };
-        assert!(redirect.applies(&conn, &request("/", "https")));
-        assert!(!redirect.applies(&conn, &request("/.well-known/acme-challenge/x", "")));
-        assert!(!redirect.applies(&ConnInfo { secure: true, ..conn }, &request("/", "")));
-        assert!(!Redirect::default().applies(&conn, &request("/", "")));
-        let trusted = Redirect {
-            trusted_peer: true,
-            ..redirect
-        };
-        assert!(!trusted.applies(&conn, &request("/", "http, HTTPS")));
-        assert!(trusted.applies(&conn, &request("/", "https, http")));
+        assert!(redirect.applies(&Uri::from_static("/.well-known/other")));
+        assert!(!redirect.applies(&Uri::from_static("/.well-known/acme-challenge/x")));
+        assert!(!Redirect::default().applies(&Uri::from_static("/")));
     }
 }

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::config::Limits;
 use crate::signaling::Direction;
+use crate::upstream::Lease;
 
 use super::context::Signalling;
 use super::drain::{Admission, Phase};
@@ -56,6 +57,8 @@ pub(super) struct Passage {
     pub(super) admission: Admission,
     pub(super) limits: Arc<Limits>,
     pub(super) visit: Arc<Visit>,
+    /// Held to its end: the server counts as busy with it.
+    pub(super) _lease: Arc<Lease>,
 }
 
 impl Passage {
@@ -126,8 +129,28 @@ where
     );
 }
 
-/// Passes messages on until the direction ends.
+/// Passes messages on until the direction ends, the last one included.
 async fn pump<R, W>(
+    from: &mut R,
+    to: &mut W,
+    passage: &Passage,
+    traffic: &Traffic,
+    direction: Direction,
+) -> End
+where
+    R: Stream<Item = Result<Message, Error>> + Unpin,
+    W: Sink<Message, Error = Error> + Unpin,
+{
+    let end = pass_on(from, to, passage, traffic, direction).await;
+    if !matches!(end, End::ReceiverGone) {
+        // A half keeps the last message that was fed to it until it is flushed, and loses it when it is put together
+        // with the other. A receiver that does not take it is no reason to wait.
+        let _ = timeout(CLOSE_TIMEOUT, to.flush()).await;
+    }
+    end
+}
+
+async fn pass_on<R, W>(
     from: &mut R,
     to: &mut W,
     passage: &Passage,

@@ -33,6 +33,8 @@ pub(super) struct Match {
     pub(super) route: Arc<Route>,
     /// `None`: the request's own.
     pub(super) path: Option<String>,
+    /// The rule that made it.
+    pub(super) rule: Option<PathRule>,
 }
 
 #[derive(Clone, Copy)]
@@ -44,6 +46,33 @@ enum Kind {
 
 impl Kind {
     const ALL: [Self; 3] = [Self::Hosts, Self::Protos, Self::Paths];
+
+    /// The key of the file.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Hosts => "hosts",
+            Self::Protos => "protos",
+            Self::Paths => "paths",
+        }
+    }
+
+    /// The condition of a route that holds, as it is written.
+    fn condition(self, route: &Route, key: &Key<'_>) -> String {
+        let written = match self {
+            Self::Hosts => route
+                .hosts
+                .iter()
+                .find(|pattern| host_matches(pattern, key.host))
+                .cloned(),
+            Self::Protos => route
+                .protos
+                .iter()
+                .find(|proto| key.protos.contains(proto))
+                .map(|proto| format!("ws@{proto}")),
+            Self::Paths => path_rule(route, key.path).map(|rule| rule.prefix.clone()),
+        };
+        written.unwrap_or_default()
+    }
 
     fn given(self, route: &Route) -> bool {
         match self {
@@ -79,10 +108,64 @@ impl Router {
         let route = Kind::ALL
             .into_iter()
             .find_map(|kind| self.routes.iter().find(|route| takes(route, kind, key)))?;
-        Some(Match {
-            route: route.clone(),
-            path: path_rule(route, key.path).and_then(|rule| rewritten(rule, key.path)),
-        })
+        Some(matched(route, key))
+    }
+
+    /// The same, with the decisions on the way.
+    pub(super) fn explained(&self, key: &Key<'_>) -> (Vec<Step<'_>>, Option<Match>) {
+        let ours = self.servername.as_deref();
+        let named = ours.map(|name| (name, host_matches(name, key.host)));
+        let mut steps = vec![Step::ServerName(named)];
+        if named.is_some_and(|(_, ours)| !ours) {
+            return (steps, None);
+        }
+        for kind in Kind::ALL {
+            let mut routes = self.routes.iter();
+            if let Some(route) = routes.find(|route| takes(route, kind, key)) {
+                steps.push(Step::Taken {
+                    kind: kind.as_str(),
+                    tag: &route.tag,
+                    by: kind.condition(route, key),
+                });
+                return (steps, Some(matched(route, key)));
+            }
+            let before = steps.len();
+            let missed = self.routes.iter().filter(|route| kind.holds(route, key));
+            steps.extend(missed.map(|route| Step::Missed {
+                kind: kind.as_str(),
+                tag: &route.tag,
+            }));
+            if steps.len() == before {
+                steps.push(Step::Nothing(kind.as_str()));
+            }
+        }
+        (steps, None)
+    }
+}
+
+/// One decision of the router.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step<'r> {
+    /// The section's name, and whether it is the one asked for; `None`: any is.
+    ServerName(Option<(&'r str, bool)>),
+    /// No route has a condition of this kind that holds.
+    Nothing(&'static str),
+    /// A condition of this kind holds, but not all that the route asks for.
+    Missed { kind: &'static str, tag: &'r str },
+    /// This condition decides.
+    Taken {
+        kind: &'static str,
+        tag: &'r str,
+        by: String,
+    },
+}
+
+fn matched(route: &Arc<Route>, key: &Key<'_>) -> Match {
+    let rule = path_rule(route, key.path).filter(|rule| rule.rewrite.is_some());
+    Match {
+        route: route.clone(),
+        path: rule.and_then(|rule| rewritten(rule, key.path)),
+        rule: rule.cloned(),
     }
 }
 
@@ -121,7 +204,8 @@ fn below<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
         .filter(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
 }
 
-fn rewritten(rule: &PathRule, path: &str) -> Option<String> {
+/// The path that a rule makes of one below its prefix.
+pub(super) fn rewritten(rule: &PathRule, path: &str) -> Option<String> {
     let rest = below(&rule.prefix, path)?;
     let base = rule.rewrite.as_deref()?;
     Some(match (base.ends_with('/'), rest.strip_prefix('/')) {

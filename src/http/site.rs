@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, Uri};
+use hyper::{HeaderMap, Method, Request, Response, Uri};
+use ipnet::IpNet;
 
-use crate::config::{Http, Limits, Route, Server};
+use crate::config::{Http, Limits, PathRule, Route, Server};
 use crate::upstream::{Body, Client, Upstreams};
 
 use super::access_log::{AccessLogs, Log};
+use super::affinity::Affinity;
 use super::context::Signalling;
 use super::counters::Counters;
 use super::drain::Admission;
 use super::errors::Error;
 use super::files::Files;
-use super::headers::{self, REQUEST_ID};
+use super::headers::{self, Hop, REQUEST_ID};
 use super::idle::Busy;
 use super::limits::{Scope, Scopes};
 use super::memory::TokenMemory;
@@ -37,6 +39,8 @@ pub struct Shared {
     pub calls: Arc<dyn Calls>,
     /// Tokens minted before.
     pub memory: Arc<TokenMemory>,
+    /// Which server has which call.
+    pub affinity: Arc<Affinity>,
     /// What happened.
     pub counters: Arc<Counters>,
     /// The access logs; those of the sections must be open.
@@ -70,6 +74,7 @@ pub struct Site {
     files: Option<Files>,
     scopes: Scopes,
     log: Option<Log>,
+    trusted_proxies: Vec<IpNet>,
 }
 
 /// One client connection, as its requests see it.
@@ -87,7 +92,11 @@ pub(super) struct Exchange<'a> {
     pub(super) site: &'a Site,
     pub(super) visitor: &'a Visitor,
     pub(super) route: Arc<Route>,
+    /// The rule that made the path that the upstream sees, if one did.
+    pub(super) rule: Option<PathRule>,
     pub(super) target: Target,
+    /// The client came over TLS, to us or to a proxy that we trust.
+    pub(super) secure: bool,
     pub(super) id: &'a HeaderValue,
     pub(super) limits: Arc<Limits>,
     pub(super) visit: Arc<Visit>,
@@ -115,6 +124,7 @@ impl Site {
                 .map(|root| Files::new(root, http.fallback.as_deref())),
             scopes: Scopes::new(http, before),
             log: shared.access_logs.of(http.access_log.as_ref()),
+            trusted_proxies: http.trusted_proxies.clone(),
             shared,
         }
     }
@@ -128,7 +138,8 @@ impl Site {
     ) -> Response<Body> {
         self.shared.counters.requests.add();
         let id = headers::request_id(request.headers());
-        let visit = Visit::begin(&request, visitor.conn.remote.ip(), &id, self.log.clone(), busy);
+        let client = headers::client_ip(request.headers(), &visitor.conn, &self.trusted_proxies);
+        let visit = Visit::begin(&request, client, &id, self.log.clone(), busy);
         let head_only = request.method() == Method::HEAD;
         let mut response = match self.answer(visitor, request, &id, &visit).await {
             Ok(response) => response,
@@ -141,7 +152,6 @@ impl Site {
     /// The limits that a request is under, which it is within.
     fn admit(
         &self,
-        visitor: &Visitor,
         request: &Request<Incoming>,
         route: Option<&Arc<Route>>,
         visit: &Visit,
@@ -150,8 +160,13 @@ impl Site {
         if let Some(route) = route {
             visit.routed(route);
         }
-        visit.admitted(scope.admit(request, visitor.conn.remote.ip())?);
+        visit.admitted(scope.admit(request, visit.client())?);
         Ok(scope)
+    }
+
+    /// Peers whose word on where a request came from is taken.
+    pub(super) fn trusted_proxies(&self) -> &[IpNet] {
+        &self.trusted_proxies
     }
 
     async fn answer(
@@ -163,12 +178,13 @@ impl Site {
     ) -> Result<Response<Body>, Error> {
         let upgrade = websocket::is_handshake(&request);
         let target = Target::of(&request, upgrade)?;
-        if visitor.redirect.applies(&visitor.conn, &request) {
+        let secure = headers::is_secure(request.headers(), &visitor.conn, &self.trusted_proxies);
+        if !secure && visitor.redirect.applies(request.uri()) {
             self.shared.counters.redirected.add();
             return visitor.redirect.response(&target.authority, request.uri());
         }
         let found = self.router.route(&target.key());
-        let scope = self.admit(visitor, &request, found.as_ref().map(|found| &found.route), visit)?;
+        let scope = self.admit(&request, found.as_ref().map(|found| &found.route), visit)?;
         let Some(found) = found else {
             let files = self.files.as_ref().ok_or(Error::NotFound)?;
             return files.serve(request).await;
@@ -180,7 +196,9 @@ impl Site {
             site: self,
             visitor,
             route: found.route,
+            rule: found.rule,
             target,
+            secure,
             id,
             limits: scope.limits.clone(),
             visit: visit.clone(),
@@ -194,6 +212,17 @@ impl Site {
 }
 
 impl Exchange<'_> {
+    /// Makes a client's headers fit for an upstream.
+    pub(super) fn to_upstream(&self, headers: &mut HeaderMap) {
+        let hop = Hop {
+            conn: &self.visitor.conn,
+            authority: &self.target.authority,
+            id: self.id,
+            trusted: self.site.trusted_proxies(),
+        };
+        hop.to_upstream(headers);
+    }
+
     /// The rewriting of what this exchange's `connection` carries between its client and `server`.
     pub(super) async fn signalling(&self, server: &Server, connection: u64) -> Signalling {
         let shared = &self.site.shared;

@@ -54,6 +54,11 @@ impl Target {
         }
     }
 
+    /// The path that the client asked for, without query.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(super) fn protos(&self) -> &[String] {
         &self.protos
     }

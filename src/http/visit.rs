@@ -27,6 +27,7 @@ const MAX_TEXT: usize = 2048;
 /// One request under way.
 #[derive(Debug)]
 pub(super) struct Visit {
+    client: IpAddr,
     started: Instant,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -51,7 +52,6 @@ struct Upstream {
 #[derive(Debug)]
 struct Head {
     at: SystemTime,
-    client: IpAddr,
     method: Method,
     uri: String,
     protocol: &'static str,
@@ -71,6 +71,7 @@ impl Visit {
         busy: Option<Busy>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            client,
             started: Instant::now(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -80,9 +81,14 @@ impl Visit {
             route: OnceLock::new(),
             upstream: Mutex::default(),
             admitted: OnceLock::new(),
-            log: log.map(|log| (log, Head::of(request, client, id))),
+            log: log.map(|log| (log, Head::of(request, id))),
             _busy: busy,
         })
+    }
+
+    /// Whose request it is.
+    pub(super) fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// The route that takes it.
@@ -143,7 +149,7 @@ impl Visit {
 }
 
 impl Head {
-    fn of<B>(request: &Request<B>, client: IpAddr, id: &HeaderValue) -> Self {
+    fn of<B>(request: &Request<B>, id: &HeaderValue) -> Self {
         let text = |name: HeaderName| {
             let value = request.headers().get(name)?;
             Some(shortened(&String::from_utf8_lossy(value.as_bytes())))
@@ -155,7 +161,6 @@ impl Head {
         });
         Self {
             at: SystemTime::now(),
-            client: client.to_canonical(),
             method: request.method().clone(),
             uri: shortened(
                 request
@@ -192,7 +197,7 @@ impl Drop for Visit {
         let upstream = std::mem::take(self.upstream.get_mut().unwrap_or_else(PoisonError::into_inner));
         log.tell(Entry {
             at: head.at,
-            client: head.client,
+            client: self.client,
             method: head.method,
             uri: head.uri,
             protocol: head.protocol,

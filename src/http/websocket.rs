@@ -3,12 +3,14 @@
 //!
 //! No extension is negotiated on either side, so that messages can be read.
 
+
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, SET_COOKIE,
+    UPGRADE,
 };
 use hyper::upgrade::{self, OnUpgrade};
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,8 +22,11 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::upstream::{Body, Purpose};
 
+use super::affinity::Choice;
+use super::context::Signalling;
 use super::errors::Error;
 use super::relay::Passage;
+use super::retry::{self, Attempts};
 use super::site::Exchange;
 use super::target::list;
 use super::{headers, proxy, relay};
@@ -58,27 +63,44 @@ pub(super) async fn serve(
     }
     let mut accepted = acceptance(&request)?;
     let client = upgrade::on(&mut request);
+    // Upstreams, and the rules for repeating requests, know HTTP/1.1's handshake only.
+    *request.method_mut() = Method::GET;
 
-    let site = exchange.site;
-    let group = site.shared.upstreams.group(exchange.route.upstream);
-    let server = group.pick(Purpose::WebSocket)?;
-    let signalling = exchange.signalling(server, site.shared.next_connection()).await;
     let key = generate_key();
-    let handshake = handshake(exchange, &request, &key);
-    exchange.visit.sent_to(server);
-    let mut response = site.client.send(server, handshake).await?;
-    exchange.visit.upstream_answered();
+    let opened = open(exchange, &request, &key).await?;
+    let Opened {
+        choice,
+        signalling,
+        mut response,
+    } = opened;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return proxy::to_client(&signalling, request.method(), response).await;
+        if accepted.status() == StatusCode::OK && response.status().is_success() {
+            return Err(Error::BadResponse(
+                "it answered a WebSocket handshake as a request",
+            ));
+        }
+        return proxy::to_client(
+            exchange,
+            &signalling,
+            request.method(),
+            request.headers(),
+            choice,
+            response,
+        )
+        .await;
     }
     check(response.headers(), &key, exchange.target.protos())?;
     let server = upgrade::on(&mut response);
     copy_headers(response.headers(), accepted.headers_mut());
+    if let Some(cookie) = choice.cookie {
+        accepted.headers_mut().append(SET_COOKIE, cookie);
+    }
     let passage = Passage {
         signalling,
         admission: exchange.visitor.admission.clone(),
         limits: exchange.limits.clone(),
         visit: exchange.visit.clone(),
+        _lease: choice.lease,
     };
     passage.visit.is_websocket();
     tokio::spawn(run(client, server, passage));
@@ -111,6 +133,40 @@ fn empty() -> Body {
     http_body_util::Empty::new().map_err(Into::into).boxed_unsync()
 }
 
+/// An upstream's answer to a handshake.
+struct Opened {
+    choice: Choice,
+    signalling: Signalling,
+    response: Response<Body>,
+}
+
+/// Asks a server, and the next if that one cannot be reached.
+async fn open(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -> Result<Opened, Error> {
+    let site = exchange.site;
+    let connection = site.shared.next_connection();
+    let mut attempts = Attempts::default();
+    loop {
+        let choice = attempts.choose(exchange, Purpose::WebSocket, request.headers())?;
+        let signalling = exchange.signalling(choice.lease.server(), connection).await;
+        let ours = handshake(exchange, request, key);
+        exchange.visit.sent_to(choice.lease.server());
+        match site.client.send(&choice.lease, ours).await {
+            Ok(response) => {
+                exchange.visit.upstream_answered();
+                return Ok(Opened {
+                    choice,
+                    signalling,
+                    response,
+                });
+            }
+            Err(error) => {
+                let may_repeat = retry::is_harmless(request.method(), &error);
+                attempts.failed(exchange, &choice, error, may_repeat)?;
+            }
+        }
+    }
+}
+
 /// Longer messages end the WebSocket with code 1009.
 fn config(max_message: usize) -> WebSocketConfig {
     WebSocketConfig::default()
@@ -126,12 +182,7 @@ fn handshake(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) ->
     *ours.uri_mut() = request.uri().clone();
     let map = ours.headers_mut();
     *map = request.headers().clone();
-    headers::to_upstream(
-        map,
-        &exchange.visitor.conn,
-        &exchange.target.authority,
-        exchange.id,
-    );
+    exchange.to_upstream(map);
     map.remove(CONTENT_LENGTH);
     map.remove(SEC_WEBSOCKET_EXTENSIONS);
     map.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -170,7 +221,7 @@ fn copy_headers(theirs: &HeaderMap, ours: &mut HeaderMap) {
 }
 
 /// Waits for both connections to be upgraded and relays between them. If the client is gone by then, so is the
-/// upstream's connection.
+/// upstream's connection. The server counts as busy with it all the while.
 async fn run(client: OnUpgrade, server: OnUpgrade, passage: Passage) {
     let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
         return;

@@ -56,6 +56,15 @@ impl KeyRing {
         Self { keys }
     }
 
+    /// A name that tells nothing of what it names and that nobody else can make: for cookies.
+    #[must_use]
+    pub fn opaque_name(&self, parts: &[&[u8]]) -> u64 {
+        let prf = self.current().prf("opaque name", parts);
+        let mut first = [0; 8];
+        first.copy_from_slice(&prf[..8]);
+        u64::from_be_bytes(first)
+    }
+
     pub(super) fn current(&self) -> &Key {
         &self.keys[0]
     }

@@ -1,5 +1,8 @@
 //! Why an upstream gave no response.
 
+use hyper_util::client::legacy;
+
+use super::client::BoxError;
 use super::connector::DialTimedOut;
 
 /// Why an upstream gave no response.
@@ -8,12 +11,15 @@ pub enum UpstreamError {
     /// The group has no server for this purpose.
     #[error("the upstream group has no server for this kind of request")]
     NoServer,
-    /// `max_conns` requests are under way, and none ended in time.
+    /// None of the group's servers is up.
+    #[error("no server of the upstream group is up")]
+    Down,
+    /// `max_conns` requests are under way, and none ended in time, or too many wait already.
     #[error("the upstream server is busy")]
     Busy,
     /// The name does not resolve, nothing listens, or the TLS handshake failed.
     #[error("the upstream server cannot be reached")]
-    Dial(#[source] hyper_util::client::legacy::Error),
+    Dial(#[source] BoxError),
     /// No connection within `dial_timeout`.
     #[error("the upstream server did not accept a connection in time")]
     DialTimeout,
@@ -22,28 +28,54 @@ pub enum UpstreamError {
     HeaderTimeout,
     /// The connection broke, or what came was no HTTP.
     #[error("the upstream server gave no valid response")]
-    Broken(#[source] hyper_util::client::legacy::Error),
+    Broken(#[source] BoxError),
+    /// The request's body failed: not the server's fault.
+    #[error("the request's body broke off")]
+    Upload(#[source] BoxError),
 }
 
-impl From<hyper_util::client::legacy::Error> for UpstreamError {
-    fn from(error: hyper_util::client::legacy::Error) -> Self {
-        if find::<DialTimedOut>(&error).is_some() {
-            Self::DialTimeout
-        } else if error.is_connect() {
-            Self::Dial(error)
+impl From<legacy::Error> for UpstreamError {
+    fn from(error: legacy::Error) -> Self {
+        if error.is_connect() {
+            Self::dial(error.into())
         } else {
-            Self::Broken(error)
+            Self::Broken(error.into())
         }
     }
 }
 
 impl UpstreamError {
+    pub(super) fn dial(error: BoxError) -> Self {
+        if find::<DialTimedOut>(&*error).is_some() {
+            Self::DialTimeout
+        } else {
+            Self::Dial(error)
+        }
+    }
+
+    /// Whether the server has seen nothing of the request.
+    #[must_use]
+    pub fn never_sent(&self) -> bool {
+        match self {
+            Self::NoServer | Self::Down | Self::Busy | Self::Dial(_) | Self::DialTimeout => true,
+            Self::HeaderTimeout | Self::Broken(_) | Self::Upload(_) => false,
+        }
+    }
+
+    /// Whether it speaks against the server.
+    pub(super) fn blames_the_server(&self) -> bool {
+        match self {
+            Self::Dial(_) | Self::DialTimeout | Self::HeaderTimeout | Self::Broken(_) => true,
+            Self::NoServer | Self::Down | Self::Busy | Self::Upload(_) => false,
+        }
+    }
+
     /// The error of a request body that made the request fail, if that was the reason.
     #[must_use]
     pub fn cause<E: std::error::Error + 'static>(&self) -> Option<&E> {
         match self {
-            Self::Dial(error) | Self::Broken(error) => find(error),
-            Self::NoServer | Self::Busy | Self::DialTimeout | Self::HeaderTimeout => None,
+            Self::Dial(error) | Self::Broken(error) | Self::Upload(error) => find(&**error),
+            Self::NoServer | Self::Down | Self::Busy | Self::DialTimeout | Self::HeaderTimeout => None,
         }
     }
 }

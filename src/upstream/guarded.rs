@@ -1,4 +1,4 @@
-//! A body that keeps something alive until its end: a connection permit, or the sender that tells of the end.
+//! A body that keeps something alive until its end, such as a connection permit.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

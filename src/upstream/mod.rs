@@ -3,69 +3,72 @@
 //! Knows nothing of clients, routes or signalling. Shared by every `http:` section; what a section configures
 //! (timeouts, connection limits) lives in its [`Client`].
 
+mod balance;
 mod client;
 mod connector;
 mod error;
 mod group;
 mod guarded;
+mod h2;
+mod health;
 mod names;
+mod peer;
+mod permits;
+mod tls;
+mod upload;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
-use hyper_rustls::ConfigBuilderExt as _;
-use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::{Scheme, UpstreamGroup};
+use crate::config::UpstreamGroup;
 
 pub use client::{Body, BoxError, Client};
 pub use error::UpstreamError;
-pub use group::{Group, Purpose};
+pub use group::{Group, Purpose, Wish};
 pub(crate) use guarded::Guarded;
 pub use names::{FRESH_FOR, Names};
+pub use peer::{Lease, Peer, ServerId};
 
 /// Every upstream group of a configuration.
 #[derive(Debug)]
 pub struct Upstreams {
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
     names: Names,
-    tls: ClientConfig,
+    tls: tls::Settings,
 }
 
 impl Upstreams {
     /// The groups in the order of [`crate::config::Config::upstreams`]. The system's trusted roots are read if a
-    /// server is spoken to over TLS.
+    /// server is verified against them.
     ///
     /// # Errors
-    /// The system's roots are needed and cannot be read.
+    /// The system's roots, or those of a group, are needed and cannot be read.
     pub fn new(groups: &[UpstreamGroup]) -> std::io::Result<Self> {
-        Self::with_names(groups, Names::default())
+        Self::build(groups, Names::default(), &[])
     }
 
-    /// The groups of a new configuration, with what is known of names so far.
+    /// Those of a new configuration. What is known of names stays known, and groups that are the same stay as they
+    /// are: whose turn it is, who is down, who is busy.
     ///
     /// # Errors
     /// As of [`Self::new`].
     pub fn succeed(&self, groups: &[UpstreamGroup]) -> std::io::Result<Self> {
-        Self::with_names(groups, self.names.clone())
+        Self::build(groups, self.names.clone(), &self.groups)
     }
 
-    fn with_names(groups: &[UpstreamGroup], names: Names) -> std::io::Result<Self> {
-        let secure = groups
-            .iter()
-            .flat_map(|group| &group.servers)
-            .any(|server| matches!(server.scheme, Scheme::Https | Scheme::Wss));
-        let tls = if secure {
-            ClientConfig::builder().with_native_roots()?.with_no_client_auth()
-        } else {
-            ClientConfig::builder()
-                .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth()
-        };
+    fn build(groups: &[UpstreamGroup], names: Names, before: &[Arc<Group>]) -> std::io::Result<Self> {
+        let mut settings = tls::Settings::default();
+        let groups = groups.iter().map(|group| {
+            let tls = settings.of(group)?;
+            let same = before.iter().find(|before| before.is_of(group, tls));
+            Ok(same.cloned().unwrap_or_else(|| Arc::new(Group::new(group, tls))))
+        });
         Ok(Self {
-            groups: groups.iter().map(Group::new).collect(),
+            groups: groups.collect::<std::io::Result<_>>()?,
             names,
-            tls,
+            tls: settings,
         })
     }
 
@@ -90,8 +93,8 @@ impl Upstreams {
     pub fn addresses(&self, index: usize) -> Vec<IpAddr> {
         let mut all: Vec<_> = self
             .group(index)
-            .servers()
-            .flat_map(|server| self.names.known(&server.host))
+            .all()
+            .flat_map(|peer| self.names.known(&peer.server().host))
             .collect();
         all.sort_unstable();
         all.dedup();
@@ -101,11 +104,13 @@ impl Upstreams {
     /// Looks up every server name whose answer is not fresh. To be called at start and every
     /// [`FRESH_FOR`] or so; names that fail keep their last good answer.
     pub async fn refresh(&self) {
-        let servers = self.groups.iter().flat_map(Group::servers);
-        join_all(servers.map(|server| self.names.resolve(&server.host))).await;
+        let peers = self.groups.iter().flat_map(|group| group.all());
+        join_all(peers.map(|peer| self.names.resolve(&peer.server().host))).await;
     }
 
-    fn tls(&self) -> ClientConfig {
-        self.tls.clone()
+    /// Runs the active checks of the groups that ask for them, for as long as it is polled.
+    pub async fn check_health(&self) {
+        let checks = self.groups.iter().filter_map(|group| group.checks());
+        join_all(checks.map(|checks| checks.run(self))).await;
     }
 }

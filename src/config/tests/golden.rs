@@ -39,7 +39,7 @@ drain_timeout: 1 fortnight
 upstream_ports: 40100-40000
 "#;
 
-const TOLD: &str = r#"routes.yml:4:11: expected `rr` or `random`, found `roundrobin`
+const TOLD: &str = r#"routes.yml:4:11: expected `rr`, `random`, `least_conn` or `hash`, found `roundrobin`
  4 |     mode: roundrobin
    |           ^^^^^^^^^^
 routes.yml:7:9: expected a server like `http://host:port` (http, https, ws or wss; no path), found `ftp://janus_api`

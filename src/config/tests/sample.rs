@@ -96,11 +96,7 @@ fn the_shape_of_the_original_loads() {
     assert_eq!(names, ["udp_svr", "tcp_svr", "http_svr"]);
     let groups: Vec<&str> = config.upstreams.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(groups, ["html-server", "janus-server", "http://127.0.0.1:8088"]);
-    let server = |scheme, port| Server {
-        scheme,
-        host: "janus_api".to_owned(),
-        port,
-    };
+    let server = |scheme, port| Server::new(scheme, "janus_api", port);
     assert_eq!(
         config.upstreams[1].servers,
         [server(Scheme::Http, 8088), server(Scheme::Ws, 8188)]
@@ -118,7 +114,7 @@ fn the_shape_of_the_original_loads() {
     let http = tcp.http.as_ref().expect("enable_http is set");
     assert_eq!(
         (http.max_conns, http.response_header_timeout),
-        (500, Duration::from_secs(300))
+        (Some(500), Duration::from_secs(300))
     );
     let [janus, default] = http.routes.as_slice() else {
         panic!("two routes: {:?}", http.routes)
@@ -187,7 +183,10 @@ services:
       routes: {s: {upstream: 'http://x:1', paths: *paths}}
 ");
     let http = config.services[1].http.as_ref().expect("an http service");
-    assert_eq!((http.max_conns, http.dial_timeout), (7, Duration::from_secs(2)));
+    assert_eq!(
+        (http.max_conns, http.dial_timeout),
+        (Some(7), Duration::from_secs(2))
+    );
     assert_eq!((http.routes.len(), http.routes[0].tag.as_str()), (1, "s"));
     assert_eq!(http.routes[0].paths[0].prefix, "/p");
 }
@@ -201,7 +200,10 @@ services:
   c: {proto: http, net: {addr: ':3'}, http: {<<: [*a, *b]}}
 ");
     let http = config.services[2].http.as_ref().expect("an http service");
-    assert_eq!((http.max_conns, http.dial_timeout), (1, Duration::from_secs(2)));
+    assert_eq!(
+        (http.max_conns, http.dial_timeout),
+        (Some(1), Duration::from_secs(2))
+    );
 }
 
 #[test]
@@ -246,8 +248,13 @@ admin: {addr: 127.0.0.1:9090}
 services:
   g:
     proto: upstream
-    mode: random
-    servers: [http://a:1]
+    mode: hash
+    hash: cookie sid
+    servers: [http://a:1, {url: 'http://b:1', weight: 2, backup: true, max_fails: 3, fail_timeout: 4s}]
+    health: {path: /up?x, interval: 1s, timeout: 2s, expect: 200}
+    slow_start: 5s
+    cookie: false
+    tls: {ca: CRT, server_name: janus.internal, insecure: false}
     media: {allow: [10.0.0.0/8], max_sessions: 10}
   t:
     proto: tcp
@@ -299,6 +306,9 @@ fn every_key_is_taken_and_documented() {
         keys::TOP,
         keys::ADMIN,
         keys::SERVICE,
+        keys::SERVER,
+        keys::HEALTH,
+        keys::UPSTREAM_TLS,
         keys::MEDIA,
         keys::NET,
         keys::CERTIFICATE,
@@ -352,7 +362,8 @@ fn every_key_is_taken_and_documented() {
         "the rest is the section's"
     );
     assert!(route.icetcp && route.icedirect && route.match_all);
-    assert_eq!(config.upstreams[0].mode, Balance::Random);
+    assert_eq!(http.trusted_proxies, ["10.0.0.0/8".parse().expect("a network")]);
+    check_group(&config.upstreams[0]);
     let global = Global {
         state_dir: Some(super::base().join("state")),
         drain_timeout: Duration::from_secs(60),
@@ -393,6 +404,27 @@ fn limits() -> Limits {
         body_timeout: secs(12),
         websocket_idle_timeout: Some(secs(13)),
     }
+}
+
+fn check_group(group: &UpstreamGroup) {
+    assert_eq!(group.mode, Balance::Hash(HashBy::Cookie("sid".to_owned())));
+    let first = Server::new(Scheme::Http, "a", 1);
+    let second = Server {
+        weight: 2,
+        backup: true,
+        max_fails: 3,
+        fail_timeout: Duration::from_secs(4),
+        ..Server::new(Scheme::Http, "b", 1)
+    };
+    assert_eq!(group.servers, [first, second]);
+    let health = HealthCheck {
+        path: "/up?x".to_owned(),
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(2),
+        expect: 200..=200,
+    };
+    assert_eq!(group.health, Some(health));
+    assert_eq!((group.slow_start, group.cookie), (Duration::from_secs(5), false));
 }
 
 #[test]

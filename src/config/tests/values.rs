@@ -170,15 +170,7 @@ fn servers_are_urls_without_a_path() {
         ("HTTP://[::1]:1", Scheme::Http, "::1", 1),
         ("http://a.example", Scheme::Http, "a.example", 80),
     ] {
-        assert_eq!(
-            server(url),
-            Server {
-                scheme,
-                host: host.to_owned(),
-                port
-            },
-            "{url}"
-        );
+        assert_eq!(server(url), Server::new(scheme, host, port), "{url}");
     }
     assert_eq!(server("wss://[fd00::1]").to_string(), "wss://[fd00::1]:443");
     for wrong in [
@@ -445,6 +437,106 @@ fn access_logs_and_the_file_to_try() {
         let told = messages(&section(&format!("root: src, try: '{wrong}'")));
         assert!(
             told[0].starts_with("expected the path of a file"),
+            "{wrong}: {told:?}"
+        );
+    }
+}
+
+/// A file with one group that has the given lines (flow style).
+fn group(lines: &str) -> String {
+    format!("services: {{g: {{proto: upstream, {lines}}}, t: {{proto: http, net: {{addr: ':1'}}}}}}")
+}
+
+#[test]
+fn modes_and_what_they_hash() {
+    let mode = |lines: &str| {
+        let mut config = ok(&group(&format!("{lines}, servers: ['http://a:1']")));
+        config.upstreams.remove(0).mode
+    };
+    let header = HashBy::Header("x-user".to_owned());
+    for (written, expected) in [
+        ("mode: rr", Balance::RoundRobin),
+        ("mode: random", Balance::Random),
+        ("mode: least_conn", Balance::LeastConn),
+        ("mode: hash", Balance::Hash(HashBy::ClientIp)),
+        ("mode: hash, hash: ip", Balance::Hash(HashBy::ClientIp)),
+        ("mode: hash, hash: header X-User", Balance::Hash(header)),
+    ] {
+        assert_eq!(mode(written), expected, "{written}");
+    }
+    for wrong in ["x", "header", "header ", "cookie a=b", "ip 4", "[]"] {
+        let told = messages(&group(&format!(
+            "mode: hash, hash: {wrong}, servers: ['http://a:1']"
+        )));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected `ip`, `header NAME` or `cookie NAME`, found "),
+            "{wrong}: {told:?}"
+        );
+    }
+    let config = ok(&group("hash: ip, servers: ['http://a:1']"));
+    assert_eq!(
+        config.warnings,
+        ["line 1: `hash` does nothing without `mode: hash`"]
+    );
+}
+
+#[test]
+fn servers_with_settings() {
+    for (wrong, message) in [
+        ("{weight: 2}", "this server has no `url`"),
+        (
+            "{url: 'http://a:1', weight: 0}",
+            "expected a whole number from 1 to 1000, found `0`",
+        ),
+        (
+            "{url: 'http://a:1', backup: 1}",
+            "expected `true` or `false`, found `1`",
+        ),
+        (
+            "{url: 'http://a:1', fail_timeout: 0s}",
+            "expected a duration from 1ms to 366 days, found `0s`",
+        ),
+        (
+            "{url: 'http://a:1', wieght: 2}",
+            "unknown key `wieght`; did you mean `weight`?",
+        ),
+        (
+            "{url: 'http://a:1/x'}",
+            "expected a server like `http://host:port` (http, https, ws or wss; no path), found the string `http://a:1/x`",
+        ),
+    ] {
+        assert_eq!(
+            messages(&group(&format!("servers: [{wrong}]"))),
+            [message],
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn health_checks() {
+    let health = |lines: &str| {
+        let mut config = ok(&group(&format!("health: {lines}, servers: ['http://a:1']")));
+        config.upstreams.remove(0).health.expect("it is asked for")
+    };
+    let all_defaults = health("{}");
+    assert_eq!(
+        (all_defaults.path.as_str(), all_defaults.expect),
+        ("/", 200..=399)
+    );
+    assert_eq!(health("{expect: 200-204}").expect, 200..=204);
+    for wrong in [
+        "expect: 99",
+        "expect: 300-200",
+        "expect: 2xx",
+        "expect: 600",
+        "path: x",
+        "path: '/a b'",
+        "path: '/?#'",
+    ] {
+        let told = messages(&group(&format!("health: {{{wrong}}}, servers: ['http://a:1']")));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected a "),
             "{wrong}: {told:?}"
         );
     }

@@ -24,8 +24,8 @@ pub struct Setup {
     pub state: PathBuf,
     /// Networks that calls may be sent to beside the server's own address.
     pub allow: Vec<String>,
-    /// The binary; `None`: the one that cargo built beside the tests.
-    pub binary: Option<PathBuf>,
+    /// Threads that forward media; `None`: as many as xrtc likes.
+    pub media_threads: Option<u16>,
 }
 
 impl Setup {
@@ -36,15 +36,18 @@ impl Setup {
             server,
             state: work.join("state"),
             allow: Vec::new(),
-            binary: None,
+            media_threads: None,
         }
     }
 
     /// Both modes lead to the same server.
     fn routes(&self) -> String {
         let Self { server, allow, .. } = self;
+        let threads = self
+            .media_threads
+            .map(|threads| format!("media_threads: {threads}\n"));
         format!(
-            r#"state_dir: {state}
+            r#"{threads}state_dir: {state}
 admin: {{addr: "127.0.0.1:0"}}
 services:
   echo:
@@ -63,6 +66,7 @@ services:
         hijack: {{upstream: "http://echo", paths: [{{/hijack: /call}}]}}
         direct: {{upstream: "http://echo", icedirect: true, paths: [{{/direct: /call}}]}}
 "#,
+            threads = threads.unwrap_or_default(),
             state = self.state.display(),
         )
     }
@@ -84,8 +88,7 @@ impl Daemon {
     pub fn start(name: &str, setup: &Setup, work: &WorkDir) -> Result<Self> {
         let file = work.join(&format!("{name}.yml"));
         fs::write(&file, setup.routes())?;
-        let program = setup.binary.clone().map_or_else(binary, Ok)?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(binary()?);
         command
             .args(["run", "--log", "info", "--log-format", "json", "-c"])
             .arg(file)

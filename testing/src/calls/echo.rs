@@ -35,6 +35,15 @@ pub enum Ports {
     Shared,
 }
 
+/// The descriptions of a call, as the server has seen and made them.
+#[derive(Clone, Debug)]
+pub struct Signalled {
+    /// The offer that came in.
+    pub offer: String,
+    /// The answer that went out.
+    pub answer: String,
+}
+
 /// A running server; it ends when dropped.
 #[derive(Debug)]
 pub struct EchoServer {
@@ -50,7 +59,7 @@ pub struct EchoServer {
 struct Inner {
     shared: Option<(SocketAddr, mpsc::Sender<Call>)>,
     strays: Arc<AtomicU64>,
-    offers: Mutex<HashMap<String, String>>,
+    signalled: Mutex<HashMap<String, Signalled>>,
     hubs: Mutex<JoinSet<()>>,
 }
 
@@ -62,7 +71,7 @@ impl EchoServer {
         let mut inner = Inner {
             shared: None,
             strays: Arc::default(),
-            offers: Mutex::default(),
+            signalled: Mutex::default(),
             hubs: Mutex::default(),
         };
         if ports == Ports::Shared {
@@ -87,7 +96,13 @@ impl EchoServer {
     /// The offer of a call, as it came in. Its candidate is xrtc's server leg.
     #[must_use]
     pub fn offer(&self, name: &str) -> Option<String> {
-        lock(&self.inner.offers).get(name).cloned()
+        Some(self.signalled(name)?.offer)
+    }
+
+    /// What was said about a call.
+    #[must_use]
+    pub fn signalled(&self, name: &str) -> Option<Signalled> {
+        lock(&self.inner.signalled).get(name).cloned()
     }
 }
 
@@ -113,16 +128,23 @@ impl Inner {
         };
         let refused = |error: &dyn std::fmt::Display| Error::new(format!("the offer: {error}"));
         let parsed = SdpOffer::from_sdp_string(&offer).map_err(|error| refused(&error))?;
-        lock(&self.offers).insert(name.to_owned(), offer);
         let mut rtc = Rtc::builder().build(Instant::now());
         rtc.add_local_candidate(Candidate::host(local, Protocol::Udp).map_err(|error| refused(&error))?);
         let answer = rtc
             .sdp_api()
             .accept_offer(parsed)
             .map_err(|error| refused(&error))?;
-        let answer = answer.to_sdp_string();
-        if let Some(candidates) = query.strip_prefix("candidates=") {
-            return Ok(with_candidates(&answer, candidates));
+        let (is_taken, answer) = match query.strip_prefix("candidates=") {
+            Some(candidates) => (false, with_candidates(&answer.to_sdp_string(), candidates)),
+            None => (true, answer.to_sdp_string()),
+        };
+        let signalled = Signalled {
+            offer,
+            answer: answer.clone(),
+        };
+        lock(&self.signalled).insert(name.to_owned(), signalled);
+        if !is_taken {
+            return Ok(answer);
         }
         calls
             .send(Call::new(name.to_owned(), rtc))

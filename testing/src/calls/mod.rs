@@ -21,9 +21,11 @@ use tokio::runtime::Builder;
 
 use crate::lab::{Result, WorkDir};
 
+pub use crate::lab::binary as xrtc_binary;
+
 pub use caller::{Caller, Progress, signal};
 pub use daemon::{Daemon, Setup};
-pub use echo::{EchoServer, Ports};
+pub use echo::{EchoServer, Ports, Signalled};
 pub use gso::send_train;
 pub use http::{Reply, get, post};
 pub use metrics::Metrics;

@@ -1,5 +1,6 @@
 //! ICE checks made by hand: valid ones, and templates for those that are not.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -74,6 +75,20 @@ impl Credentials {
             )))
         }
     }
+}
+
+/// The answer of a server whose password is `key` to a check from `source`; `None` if this is no check that verifies.
+#[must_use]
+pub fn answer(key: &IntegrityKey, packet: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
+    let check = Message::parse(packet).ok()?.authenticate(key)?;
+    if check.class() != Class::Request {
+        return None;
+    }
+    let mut buffer = [0; 256];
+    let mut writer = Writer::new(&mut buffer, Class::Success, check.transaction());
+    writer.xor_mapped_address(source);
+    let length = writer.finish(key).ok()?;
+    Some(buffer[..length].to_vec())
 }
 
 /// A random transaction id.

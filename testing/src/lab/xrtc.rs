@@ -34,6 +34,13 @@ impl Xrtc {
         Self::spawn(&topology.proxy, work, vec!["run".into(), "-c".into(), file])
     }
 
+    /// Starts it on a configuration of the test's own, which listens on [`PORT`].
+    pub fn start_with_routes(namespace: &Namespace, work: &WorkDir, routes: &str) -> Result<Self> {
+        let file = work.join("routes.yml");
+        fs::write(&file, routes)?;
+        Self::spawn(namespace, work, vec!["run".into(), "-c".into(), file])
+    }
+
     /// Starts it with no configuration at all.
     pub fn start_embedded(namespace: &Namespace, work: &WorkDir) -> Result<Self> {
         Self::spawn(namespace, work, vec!["run".into()])

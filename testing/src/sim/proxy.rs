@@ -10,6 +10,7 @@ use xrtc::ice::{
     SocketId,
 };
 use xrtc::media::mux::Mux;
+use xrtc::media::revival::{self, Snapshot, SnapshotError};
 use xrtc::media::shared::{Limits, Shared, Sockets};
 
 use super::net::Packet;
@@ -48,32 +49,43 @@ pub struct Proxy {
     pub pinned: HashMap<SocketAddr, usize>,
     shards: Vec<(Mux, Arc<Counters>)>,
     pool: Pool,
+    first_port: u16,
     rng: Rng,
 }
 
 #[derive(Debug)]
 struct Pool {
-    /// Which shard owns a socket; the socket's id is the index.
-    owners: Vec<usize>,
-    first_port: u16,
+    /// Which shard owns a socket, and its port; the socket's id is the index.
+    sockets: Vec<(usize, u16)>,
+    by_port: HashMap<u16, SocketId>,
+    next_port: u16,
     max: usize,
 }
 
 impl Pool {
     fn addr(&self, socket: SocketId) -> SocketAddr {
-        SocketAddr::new(SERVER_LEG_IP, self.first_port + socket.0 as u16)
+        SocketAddr::new(SERVER_LEG_IP, self.sockets[socket.0 as usize].1)
     }
 
     fn socket(&self, addr: SocketAddr) -> Option<SocketId> {
-        let index = addr.port().checked_sub(self.first_port)?;
-        (addr.ip() == SERVER_LEG_IP && usize::from(index) < self.owners.len())
-            .then_some(SocketId(index.into()))
+        (addr.ip() == SERVER_LEG_IP)
+            .then(|| self.by_port.get(&addr.port()).copied())
+            .flatten()
     }
 
     fn open(&mut self, shard: usize) -> Option<SocketId> {
-        (self.owners.len() < self.max).then(|| {
-            self.owners.push(shard);
-            SocketId(self.owners.len() as u32 - 1)
+        while self.by_port.contains_key(&self.next_port) {
+            self.next_port += 1;
+        }
+        self.open_on(shard, self.next_port)
+    }
+
+    fn open_on(&mut self, shard: usize, port: u16) -> Option<SocketId> {
+        (self.sockets.len() < self.max).then(|| {
+            let id = SocketId(self.sockets.len() as u32);
+            self.sockets.push((shard, port));
+            self.by_port.insert(port, id);
+            id
         })
     }
 }
@@ -89,8 +101,9 @@ impl Proxy {
             .map(|policy| (policy.id, Arc::new(policy.clone())));
         shared.policies.store(Arc::new(by_id.collect()));
         let mut pool = Pool {
-            owners: Vec::new(),
-            first_port: setup.first_port,
+            sockets: Vec::new(),
+            by_port: HashMap::new(),
+            next_port: setup.first_port,
             max: setup.max_sockets,
         };
         let v4: Vec<_> = (0..setup.shards * setup.sockets)
@@ -112,8 +125,28 @@ impl Proxy {
             pinned: HashMap::new(),
             shards,
             pool,
+            first_port: setup.first_port,
             rng,
         }
+    }
+
+    /// What the proxy would leave for its successor.
+    #[must_use]
+    pub fn snapshot(&self, now: Now) -> Vec<u8> {
+        let port_of = |socket| Some(self.pool.addr(socket).port());
+        Snapshot::take(&self.shared, &[(ListenerId(0), LISTENER)], port_of, now)
+            .seal(&self.shared.keys.load())
+    }
+
+    /// Brings the calls of a snapshot back, and says how many.
+    ///
+    /// # Errors
+    /// The snapshot is refused.
+    pub fn revive(&mut self, snapshot: &[u8], now: Now) -> Result<usize, SnapshotError> {
+        let counters = &self.shards[0].1;
+        let rng = &mut self.rng;
+        let listeners = [(ListenerId(0), LISTENER)];
+        revival::revive(&self.shared, snapshot, &listeners, now, counters, || rng.bits())
     }
 
     /// Whether packets to this address are the proxy's.
@@ -135,7 +168,7 @@ impl Proxy {
             let (mux, mut shell) = self.shard(shard, &mut sent);
             mux.handle_client(now, path, &packet.bytes, &mut shell);
         } else if let Some(socket) = self.pool.socket(packet.dst) {
-            let owner = self.pool.owners[socket.0 as usize];
+            let owner = self.pool.sockets[socket.0 as usize].0;
             let path = ServerPath {
                 socket,
                 remote: packet.src,
@@ -203,7 +236,7 @@ impl Proxy {
     /// Server-leg sockets.
     #[must_use]
     pub fn sockets(&self) -> usize {
-        self.pool.owners.len()
+        self.pool.sockets.len()
     }
 
     fn shard_of(&self, client: SocketAddr) -> usize {
@@ -214,6 +247,7 @@ impl Proxy {
     fn shard<'s>(&'s mut self, shard: usize, sent: &'s mut Vec<Packet>) -> (&'s mut Mux, Collect<'s>) {
         let shell = Collect {
             sent,
+            first_port: self.first_port,
             shard,
             pool: &mut self.pool,
             rng: &mut self.rng,
@@ -224,6 +258,7 @@ impl Proxy {
 
 struct Collect<'s> {
     sent: &'s mut Vec<Packet>,
+    first_port: u16,
     shard: usize,
     pool: &'s mut Pool,
     rng: &'s mut Rng,
@@ -259,7 +294,9 @@ impl Shell<'_> for Collect<'_> {
     }
 
     fn server_socket_on(&mut self, _ipv6: bool, port: u16) -> Option<SocketId> {
-        self.pool.socket(SocketAddr::new(SERVER_LEG_IP, port))
+        let open = self.pool.socket(SocketAddr::new(SERVER_LEG_IP, port));
+        // The ports of the run before were taken by somebody else if the test has moved this run's.
+        open.or_else(|| (port >= self.first_port).then(|| self.pool.open_on(self.shard, port))?)
     }
 
     fn random(&mut self) -> u64 {

@@ -86,6 +86,17 @@ impl World {
         self.proxy = Proxy::start(&self.setup, Rng::new(self.rng.bits()));
     }
 
+    /// The same, but with what it had written about its calls `age` milliseconds ago; how many it brings back.
+    pub fn restart_proxy_with_snapshot(&mut self, age: u64) -> usize {
+        let snapshot = self.proxy.snapshot(self.moment());
+        self.run(age);
+        self.restart_proxy();
+        let moment = self.moment();
+        let revived = self.proxy.revive(&snapshot, moment).unwrap_or_default();
+        self.wake_proxy();
+        revived
+    }
+
     /// A generator of its own for a party.
     pub fn fork(&mut self) -> Rng {
         Rng::new(self.rng.bits())

@@ -1,7 +1,9 @@
 //! A service under test: a route for every path to the echoing upstream, and a taker of ICE-TCP that echoes.
 
+use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 use xrtc::config::{
-    Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, TlsFiles, UpstreamGroup,
+    Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, TlsFiles, UpstreamGroup,
 };
 use xrtc::http::{
     AccessLogs, AsyncReadWrite, Calls, ConnInfo, Counters, Front, IceTcp, Limits, LiveSite, Served, Server,
@@ -85,6 +87,8 @@ pub(crate) struct Setup {
     pub(crate) http: bool,
     pub(crate) ice: bool,
     pub(crate) limits: Limits,
+    /// Each is at `/NUMBER`, the first also at all else; without any there is the echoing upstream.
+    pub(crate) groups: Vec<UpstreamGroup>,
 }
 
 impl Default for Setup {
@@ -97,6 +101,7 @@ impl Default for Setup {
             http: true,
             ice: true,
             limits: Limits::default(),
+            groups: Vec::new(),
         }
     }
 }
@@ -110,17 +115,29 @@ pub(crate) struct Door {
 }
 
 impl Setup {
-    pub(crate) async fn start(self) -> Door {
-        let groups = [group(origin::start().await)];
+    fn networks<T: FromStr<Err: Debug>>(&self) -> Vec<T> {
+        self.trusted_proxies
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect()
+    }
+
+    pub(crate) async fn start(mut self) -> Door {
+        if self.groups.is_empty() {
+            self.groups.push(group(origin::start().await));
+        }
+        let numbered = (0..self.groups.len()).map(|number| route(number, &format!("/{number}")));
         let http = Http {
-            routes: vec![everything()],
+            routes: numbered.chain([route(0, "/")]).collect(),
+            trusted_proxies: self.networks(),
             ..Http::default()
         };
         let counters = Arc::new(Counters::default());
         let shared = Arc::new(Shared {
-            upstreams: Arc::new(Upstreams::new(&groups).unwrap()),
+            upstreams: Arc::new(Upstreams::new(&self.groups).unwrap()),
             calls: Arc::new(NoCalls(Arc::new(KeyRing::new([7; 32], &[])))),
             memory: Arc::new(TokenMemory::default()),
+            affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::default(),
             access_logs: Arc::new(AccessLogs::new(counters.clone())),
@@ -138,11 +155,7 @@ impl Setup {
             ice_tcp: self.ice.then(|| ice.clone() as Arc<dyn IceTcp>),
             tls,
             redirect_https: self.redirect_https,
-            trusted_proxies: self
-                .trusted_proxies
-                .iter()
-                .map(|text| text.parse().unwrap())
-                .collect(),
+            trusted_proxies: self.networks(),
             counters: counters.clone(),
         };
         let loopback = ListenAddr {
@@ -181,32 +194,22 @@ impl Door {
 }
 
 fn group(addr: SocketAddr) -> UpstreamGroup {
-    let server = |scheme| UpstreamServer {
-        scheme,
-        host: addr.ip().to_string(),
-        port: addr.port(),
-    };
-    UpstreamGroup {
-        name: "echo".into(),
-        mode: Balance::RoundRobin,
-        servers: vec![server(Scheme::Http), server(Scheme::Ws)],
-        media_allow: Vec::new(),
-        max_sessions: None,
-    }
+    let server = |scheme| UpstreamServer::new(scheme, addr.ip().to_string(), addr.port());
+    UpstreamGroup::new("echo", vec![server(Scheme::Http), server(Scheme::Ws)])
 }
 
-fn everything() -> Route {
+fn route(upstream: usize, prefix: &str) -> Route {
     Route {
-        tag: "all".into(),
-        id: RouteId::of("test", "all"),
-        upstream: 0,
+        tag: prefix.into(),
+        id: RouteId::of("test", prefix),
+        upstream,
         icetcp: false,
         icedirect: false,
         match_all: false,
         hosts: Vec::new(),
         protos: Vec::new(),
         paths: vec![PathRule {
-            prefix: "/".into(),
+            prefix: prefix.into(),
             rewrite: None,
         }],
         limits: None,

@@ -46,9 +46,9 @@ async fn text(response: Response<Incoming>) -> String {
 }
 
 /// An extended CONNECT; a request before it makes sure that the server's settings have come.
-async fn extended_connect(sender: &mut Sender, protocol: &'static str) -> Response<Incoming> {
+async fn extended_connect(sender: &mut Sender, path: &str, protocol: &'static str) -> Response<Incoming> {
     sender.send_request(get("/")).await.unwrap();
-    let request = Request::connect("https://a.example/ws?room=1")
+    let request = Request::connect(format!("https://a.example{path}"))
         .header("sec-websocket-version", "13")
         .header("origin", "https://a.example")
         .extension(Protocol::from_static(protocol));
@@ -60,7 +60,7 @@ async fn extended_connect(sender: &mut Sender, protocol: &'static str) -> Respon
 }
 
 async fn websocket(sender: &mut Sender) -> WebSocketStream<TokioIo<Upgraded>> {
-    let mut response = extended_connect(sender, "websocket").await;
+    let mut response = extended_connect(sender, "/ws?room=1", "websocket").await;
     assert_eq!(response.status(), StatusCode::OK);
     for h1_only in ["connection", "upgrade", "sec-websocket-accept"] {
         assert!(!response.headers().contains_key(h1_only), "{h1_only}");
@@ -150,11 +150,20 @@ async fn a_websocket_beside_requests_on_one_connection() {
     door.counted("websockets_closed", 1).await;
 }
 
+/// Over HTTP/2 any 2xx would mean that the tunnel is there.
+#[tokio::test]
+async fn an_upstream_that_answers_a_handshake_as_a_request_is_a_502() {
+    let door = Setup::default().start().await;
+    let (mut sender, _connection) = connect(&door).await;
+    let answer = extended_connect(&mut sender, "/plain", "websocket").await;
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+}
+
 #[tokio::test]
 async fn other_tunnels_are_refused() {
     let door = Setup::default().start().await;
     let (mut sender, _connection) = connect(&door).await;
-    let other = extended_connect(&mut sender, "webtransport").await;
+    let other = extended_connect(&mut sender, "/ws", "webtransport").await;
     assert_eq!(other.status(), StatusCode::NOT_IMPLEMENTED);
     let plain = Request::builder()
         .method(Method::CONNECT)

@@ -226,3 +226,24 @@ async fn plain_http_is_redirected_where_that_is_asked_for() {
     assert!(get(&mut secure).await.starts_with("HTTP/1.1 200 "));
     assert_eq!(door.count("redirected"), 2);
 }
+
+#[tokio::test]
+async fn what_came_to_a_trusted_proxy_over_tls_is_not_redirected() {
+    for (trusted, status) in [(vec!["127.0.0.0/8"], "200"), (vec![], "308")] {
+        let setup = Setup {
+            redirect_https: true,
+            trusted_proxies: trusted,
+            ..Setup::default()
+        };
+        let door = setup.start().await;
+        let request =
+            b"GET / HTTP/1.1\r\nHost: a.example:80\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n";
+        let answer = String::from_utf8(exchange(&door, request).await).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert_eq!(
+            answer.contains("location: https://a.example/\r\n"),
+            status == "308",
+            "{answer}"
+        );
+    }
+}

@@ -28,7 +28,7 @@ pub(crate) struct Scene {
 }
 
 /// Sets the scene, runs `attack`, and sees that the calls have lost nothing.
-pub(crate) fn with_calls(attack: impl AsyncFnOnce(&Scene, &WorkDir) -> Result<()>) {
+pub(crate) fn with_calls(attack: impl AsyncFn(&Scene, &WorkDir) -> Result<()>) {
     calls::scope(async |work| {
         let server = EchoServer::start(Ports::PerCall).await?;
         let setup = Setup::new(server.http, work);

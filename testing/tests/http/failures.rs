@@ -84,7 +84,7 @@ async fn beyond_max_conns_requests_wait_and_then_get_a_503() {
     })
     .await;
     let mut setup = Setup::to(&[(Scheme::Http, upstream)]);
-    setup.http.max_conns = 1;
+    setup.http.max_conns = Some(1);
     setup.http.dial_timeout = Duration::from_millis(50);
     let front = setup.start();
     let held = send(front.get("/hold")).await;

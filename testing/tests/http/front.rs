@@ -14,9 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use xrtc::config::{
-    Balance, Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup,
-};
+use xrtc::config::{Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup};
 use xrtc::http::{
     AccessLogs, Calls, ConnInfo, Counters, Front as Door, Limits, LiveSite, Server, Shared, Site, TokenMemory,
 };
@@ -118,9 +116,10 @@ impl Setup {
         });
         let counters = Arc::new(Counters::default());
         let shared = Arc::new(Shared {
-            upstreams,
+            upstreams: upstreams.clone(),
             calls: calls.clone(),
             memory: Arc::new(TokenMemory::default()),
+            affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::default(),
             access_logs: Arc::new(AccessLogs::new(counters.clone())),
@@ -143,6 +142,7 @@ impl Setup {
         Front {
             addr: server.addrs()[0],
             server,
+            upstreams,
             calls,
             counters,
         }
@@ -150,20 +150,10 @@ impl Setup {
 }
 
 pub(crate) fn group(servers: &[(Scheme, SocketAddr)]) -> UpstreamGroup {
-    UpstreamGroup {
-        name: "group".into(),
-        mode: Balance::RoundRobin,
-        servers: servers
-            .iter()
-            .map(|&(scheme, addr)| UpstreamServer {
-                scheme,
-                host: addr.ip().to_string(),
-                port: addr.port(),
-            })
-            .collect(),
-        media_allow: Vec::new(),
-        max_sessions: None,
-    }
+    let server = |&(scheme, addr): &(Scheme, SocketAddr)| {
+        UpstreamServer::new(scheme, addr.ip().to_string(), addr.port())
+    };
+    UpstreamGroup::new("group", servers.iter().map(server).collect())
 }
 
 pub(crate) fn route(tag: &str, upstream: usize, prefix: &str, rewrite: Option<&str>) -> Route {
@@ -188,6 +178,7 @@ pub(crate) fn route(tag: &str, upstream: usize, prefix: &str, rewrite: Option<&s
 pub(crate) struct Front {
     pub(crate) addr: SocketAddr,
     pub(crate) server: Server,
+    pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) calls: Arc<MockCalls>,
     pub(crate) counters: Arc<Counters>,
 }

@@ -10,4 +10,6 @@ mod front;
 mod origin;
 mod proxying;
 mod signalling;
+#[path = "../upstreams/mod.rs"]
+mod upstreams;
 mod websocket;
