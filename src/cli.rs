@@ -237,7 +237,7 @@ mod tests {
             "{out}"
         );
         assert!(
-            out.contains("  service tcp: tcp :6443, HTTP\n    route janus (hijack) -> janus: "),
+            out.contains("  service tcp: tcp :6443, HTTP, ICE at auto\n    route janus (hijack) -> janus: "),
             "{out}"
         );
         assert!(

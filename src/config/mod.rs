@@ -16,7 +16,6 @@ mod limits;
 mod listeners;
 mod members;
 mod nearest;
-mod not_yet;
 mod reader;
 mod resolve;
 mod routes;

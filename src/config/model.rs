@@ -19,8 +19,7 @@ pub struct Config {
     pub upstreams: Vec<UpstreamGroup>,
     /// Settings of the daemon as a whole.
     pub global: Global,
-    /// What the file asks for in vain or hardly means; one line each, with its line number. First, where there are
-    /// any, all keys that do nothing yet.
+    /// What the file asks for in vain or hardly means; one line each, with its line number.
     pub warnings: Vec<String>,
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::config::{Config, Route};
+use crate::config::Route;
 use crate::http::{Calls, ConnInfo};
 use crate::ice::{Counters, KeyRing, RouteId, ServerCandidate};
 use crate::media::direct::DirectCall;
@@ -17,10 +17,9 @@ use crate::media::mux::socket_hash;
 use crate::media::shared::Shared;
 use crate::media::{Clock, Media};
 use crate::signaling::{Fact, ProxyCandidate, Refusal};
-use crate::upstream::Upstreams;
 
-use super::addresses::{self, IceService};
-use super::policies::Policies;
+use super::addresses;
+use super::generation::Generation;
 use super::scopes::{Scope, Scopes};
 
 /// What the HTTP side calls.
@@ -42,19 +41,6 @@ pub(super) struct MediaCalls {
     pub(super) refusals: Refusals,
     /// What was refused of the snapshot that the daemon before this one left.
     pub(super) revival: Counters,
-}
-
-/// A configuration at work.
-#[derive(Debug)]
-pub(super) struct Generation {
-    /// The configuration; where a change needs a restart, with what is still in effect.
-    pub(super) config: Arc<Config>,
-    /// Where clients can send ICE.
-    pub(super) services: Vec<IceService>,
-    /// Makes a route's allow-list.
-    pub(super) policies: Policies,
-    /// Resolves the names of servers and of `candidate_ips`.
-    pub(super) upstreams: Arc<Upstreams>,
 }
 
 impl MediaCalls {

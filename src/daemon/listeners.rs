@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Limits as HttpLimits, ListenAddr, Service, TlsFiles};
-use crate::http::{self, CERTIFICATE_POLL, Counters, Front, Limits, LiveSite, Server, Site, Tls};
+use crate::http::{self, CERTIFICATE_POLL, Counters, Front, IceTcp, Limits, LiveSite, Server, Site, Tls};
 
 use super::StartError;
 
@@ -91,6 +91,7 @@ impl Listeners {
         config: &Config,
         mut prepared: Prepared,
         parts: &Arc<http::Shared>,
+        ice_tcp: &Arc<dyn IceTcp>,
         drain: Duration,
     ) -> Result<(), StartError> {
         let mut before = std::mem::take(&mut self.listening);
@@ -98,10 +99,10 @@ impl Listeners {
         for service in on_tcp(config) {
             let tls = prepared.tls.remove(&service.name);
             let listening = match before.iter().position(|open| open.is_of(service)) {
-                Some(at) => Ok(renewed(before.swap_remove(at), service, tls, parts)),
+                Some(at) => Ok(renewed(before.swap_remove(at), service, tls, parts, ice_tcp)),
                 None => {
                     let listeners = prepared.bound.remove(&service.name).unwrap_or_default();
-                    begun(service, listeners, tls, parts)
+                    begun(service, listeners, tls, parts, ice_tcp)
                 }
             };
             match listening {
@@ -172,7 +173,13 @@ pub(super) fn listen_error(service: &Service, source: std::io::Error) -> StartEr
     }
 }
 
-fn renewed(open: Listening, service: &Service, tls: Option<Tls>, parts: &Arc<http::Shared>) -> Listening {
+fn renewed(
+    open: Listening,
+    service: &Service,
+    tls: Option<Tls>,
+    parts: &Arc<http::Shared>,
+    ice_tcp: &Arc<dyn IceTcp>,
+) -> Listening {
     let tls = tls.or_else(|| open.tls.filter(|_| !service.certificates.is_empty()));
     let site = service.http.as_ref().map(|section| match open.site {
         Some(site) => {
@@ -182,7 +189,7 @@ fn renewed(open: Listening, service: &Service, tls: Option<Tls>, parts: &Arc<htt
         None => Arc::new(LiveSite::new(Site::new(section, parts.clone()))),
     });
     open.server
-        .replace(front(service, site.clone(), tls.clone(), parts));
+        .replace(front(service, site.clone(), tls.clone(), parts, ice_tcp));
     Listening {
         service: service.name.clone(),
         addr: open.addr,
@@ -198,13 +205,23 @@ fn begun(
     listeners: Vec<TcpListener>,
     tls: Option<Tls>,
     parts: &Arc<http::Shared>,
+    ice_tcp: &Arc<dyn IceTcp>,
 ) -> Result<Listening, StartError> {
     let site = |section| Arc::new(LiveSite::new(Site::new(section, parts.clone())));
     let site = service.http.as_ref().map(site);
-    let server = Server::start(listeners, front(service, site.clone(), tls.clone(), parts))
-        .map_err(|source| listen_error(service, source))?;
+    let server = Server::start(
+        listeners,
+        front(service, site.clone(), tls.clone(), parts, ice_tcp),
+    )
+    .map_err(|source| listen_error(service, source))?;
     for addr in server.addrs() {
-        tracing::info!(service = service.name, %addr, http = site.is_some(), tls = tls.is_some(), "TCP");
+        let serves = if site.is_some() {
+            "HTTP and WebSocket"
+        } else {
+            "ICE over TCP"
+        };
+        let (tls, ice) = (tls.is_some(), service.enable_ice);
+        tracing::info!(service = service.name, %addr, tls, ice, "{serves}");
     }
     Ok(Listening {
         service: service.name.clone(),
@@ -221,12 +238,13 @@ fn front(
     site: Option<Arc<LiveSite>>,
     tls: Option<Tls>,
     parts: &Arc<http::Shared>,
+    ice_tcp: &Arc<dyn IceTcp>,
 ) -> Front {
     let defaults = HttpLimits::default();
     let limits = service.http.as_ref().map_or(&defaults, |http| &http.limits);
     Front {
         site,
-        ice_tcp: None,
+        ice_tcp: service.enable_ice.then(|| ice_tcp.clone()),
         tls,
         redirect_https: service.redirect_https,
         trusted_proxies: service.trusted_proxies.clone(),

@@ -9,6 +9,8 @@
 
 mod addresses;
 mod calls;
+mod generation;
+mod ice_tcp;
 mod key_store;
 mod listeners;
 mod logging;

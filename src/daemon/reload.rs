@@ -11,9 +11,8 @@ use tokio::time::timeout;
 use crate::config::{self, AccessLog, Config, LogTarget};
 use crate::http;
 
-use super::calls::Generation;
-use super::policies::Policies;
-use super::running::{FIRST_LOOKUP, Running, check_health, ice_services, look_up, publish};
+use super::generation::{Generation, publish};
+use super::running::{FIRST_LOOKUP, Running, check_health};
 use super::succession::succeed;
 use super::{StartError, systemd};
 
@@ -91,17 +90,10 @@ impl Running {
             .upstreams
             .succeed(&new.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
-        let own = self.listeners.addrs_with(&new, &prepared);
-        let tcp = own.into_iter().map(|(_, addr)| addr);
-        let udp = self.calls.media.bound().iter().map(|(_, addr)| *addr);
-        let generation = Arc::new(Generation {
-            services: ice_services(&new, &self.calls.media),
-            policies: Policies::new(new.clone(), tcp.chain(udp).collect()),
-            upstreams: Arc::new(upstreams),
-            config: new.clone(),
-        });
+        let tcp = self.listeners.addrs_with(&new, &prepared);
+        let generation = Arc::new(Generation::new(&new, upstreams, &self.calls.media, &tcp));
         // The allow-lists should know the new servers before their first call.
-        if timeout(FIRST_LOOKUP, look_up(&generation)).await.is_err() {
+        if timeout(FIRST_LOOKUP, generation.look_up()).await.is_err() {
             tracing::warn!("some upstream names could not be looked up yet");
         }
         self.parts = self.parts_for(&generation);
@@ -110,7 +102,8 @@ impl Running {
         self.calls.generation.store(generation);
         publish(&self.calls);
         let drain = new.global.drain_timeout;
-        self.listeners.serve(&new, prepared, &self.parts, drain)?;
+        self.listeners
+            .serve(&new, prepared, &self.parts, &self.ice_tcp, drain)?;
         self.parts.access_logs.retain(&access_logs(&new));
         Ok(true)
     }

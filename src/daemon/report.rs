@@ -38,6 +38,11 @@ impl Report for DaemonReport {
             "Calls now: hijacked calls and icedirect tuples.",
             self.calls.shared.open_sessions() as u64,
         );
+        page.gauge(
+            "xrtc_ice_tcp_connections",
+            "ICE-TCP connections now, of clients and to servers.",
+            self.calls.media.streams().open() as u64,
+        );
         page.counters(
             "xrtc_media_total",
             "Media plane events, by kind.",

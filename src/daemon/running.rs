@@ -1,35 +1,35 @@
 //! A running daemon: its parts, the housekeeping between them, and the way to its end.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::admin;
-use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service};
-use crate::http::{self, AccessLogs, TokenMemory};
-use crate::ice::{Counters, KeyRing, ListenerId, Transport};
+use crate::config::{Config, ListenAddr};
+use crate::http::{self, AccessLogs, IceTcp, TokenMemory};
+use crate::ice::{Counters, KeyRing};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
 use crate::media::{Media, MediaConfig, ShardSeat, UdpListen};
 use crate::upstream::{FRESH_FOR, Upstreams};
 
 use super::StartError;
-use super::addresses::{IceService, own_addresses};
-use super::calls::{Generation, MediaCalls, Refusals};
+use super::addresses::own_addresses;
+use super::calls::{MediaCalls, Refusals};
+use super::generation::{Generation, ice_udp, publish};
+use super::ice_tcp::ToStreams;
 use super::key_store::StoredKey;
 use super::listeners::{Listeners, listen_error};
-use super::policies::Policies;
 use super::reload::{Reloads, open_logs};
 use super::report::DaemonReport;
 use super::signals::{Signals, Wish};
 use super::snapshot::SnapshotFile;
-use super::succession::is_udp;
 use super::systemd;
 use super::watch::Watch;
 
@@ -50,6 +50,8 @@ pub(super) struct Running {
     /// What the sites share now.
     pub(super) parts: Arc<http::Shared>,
     pub(super) listeners: Listeners,
+    /// Takes the ICE connections of TCP services.
+    pub(super) ice_tcp: Arc<dyn IceTcp>,
     signals: Signals,
     snapshot: Option<Arc<SnapshotFile>>,
     /// The active checks of the upstream servers.
@@ -80,9 +82,18 @@ impl Running {
         let media = start_media(&config, &shared)?;
         let upstreams = Upstreams::new(&config.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
-        let own = listeners.addrs_with(&config, &prepared);
-        let own = own.into_iter().map(|(_, addr)| addr).collect();
-        let calls = Arc::new(make_calls(&config, shared, media, Arc::new(upstreams), own));
+        let tcp = listeners.addrs_with(&config, &prepared);
+        let generation = Generation::new(&config, upstreams, &media, &tcp);
+        let calls = Arc::new(MediaCalls {
+            clock: media.clock(),
+            shared,
+            media,
+            generation: ArcSwap::from_pointee(generation),
+            own_ips: ArcSwap::from_pointee(own_addresses()),
+            scopes: std::sync::Mutex::default(),
+            refusals: Refusals::default(),
+            revival: Counters::default(),
+        });
         if timeout(FIRST_LOOKUP, refresh(&calls)).await.is_err() {
             tracing::warn!("some upstream names could not be looked up yet");
             publish(&calls);
@@ -102,7 +113,8 @@ impl Running {
             connections: Arc::new(AtomicU64::new(0)),
             access_logs,
         });
-        listeners.serve(&config, prepared, &parts, Duration::ZERO)?;
+        let ice_tcp: Arc<dyn IceTcp> = Arc::new(ToStreams(calls.media.streams().clone()));
+        listeners.serve(&config, prepared, &parts, &ice_tcp, Duration::ZERO)?;
         let report = Arc::new(DaemonReport {
             calls: calls.clone(),
             http: counters,
@@ -120,6 +132,7 @@ impl Running {
             report,
             parts,
             listeners,
+            ice_tcp,
             signals,
             snapshot,
             checks,
@@ -198,11 +211,6 @@ async fn drain(listeners: Listeners, calls: &MediaCalls, deadline: Duration) {
     tokio::join!(listeners.shutdown(deadline), calls_end);
 }
 
-fn ice_udp(config: &Config) -> impl Iterator<Item = (ListenerId, &Service)> {
-    let services = config.services.iter().filter(|service| is_udp(service));
-    (0..).map(ListenerId).zip(services)
-}
-
 fn start_media(config: &Config, shared: &Arc<Shared>) -> Result<Arc<Media>, StartError> {
     let listeners = ice_udp(config)
         .map(|(id, service)| UdpListen {
@@ -236,93 +244,18 @@ fn start_media(config: &Config, shared: &Arc<Shared>) -> Result<Arc<Media>, Star
             source,
         },
     })?;
+    media.streams().dial_on(Handle::current());
     for (_, addr) in media.bound() {
         tracing::info!(%addr, "ICE over UDP");
     }
     Ok(Arc::new(media))
 }
 
-fn make_calls(
-    config: &Arc<Config>,
-    shared: Arc<Shared>,
-    media: Arc<Media>,
-    upstreams: Arc<Upstreams>,
-    tcp: Vec<SocketAddr>,
-) -> MediaCalls {
-    let udp = media.bound().iter().map(|(_, addr)| *addr);
-    let generation = Generation {
-        config: config.clone(),
-        services: ice_services(config, &media),
-        policies: Policies::new(config.clone(), tcp.into_iter().chain(udp).collect()),
-        upstreams,
-    };
-    MediaCalls {
-        clock: media.clock(),
-        shared,
-        media,
-        generation: ArcSwap::from_pointee(generation),
-        own_ips: ArcSwap::from_pointee(own_addresses()),
-        scopes: std::sync::Mutex::default(),
-        refusals: Refusals::default(),
-        revival: Counters::default(),
-    }
-}
-
-/// Where clients can send ICE.
-pub(super) fn ice_services(config: &Config, media: &Media) -> Vec<IceService> {
-    let udp_port = |id| {
-        let mut bound = media.bound().iter();
-        bound.find(|(bound, _)| *bound == id).map(|(_, addr)| addr.port())
-    };
-    let services = ice_udp(config).filter_map(|(id, service)| {
-        let addr = ListenAddr {
-            ip: service.addr.ip,
-            port: udp_port(id)?,
-        };
-        Some(IceService {
-            transport: Transport::Udp,
-            addr,
-            ips: service.candidate_ips.clone(),
-        })
-    });
-    services.collect()
-}
-
 /// Looks upstream and candidate names up again, and lets the media plane know what came of it.
 async fn refresh(calls: &MediaCalls) {
-    look_up(&calls.generation.load_full()).await;
+    calls.generation.load_full().look_up().await;
     calls.own_ips.store(Arc::new(own_addresses()));
     publish(calls);
-}
-
-/// Looks up the names of a generation that are not fresh.
-pub(super) async fn look_up(generation: &Generation) {
-    generation.upstreams.refresh().await;
-    for name in candidate_names(&generation.config) {
-        if let Err(error) = generation.upstreams.names().resolve(name).await {
-            tracing::warn!(name, %error, "a name of candidate_ips cannot be looked up");
-        }
-    }
-}
-
-/// Lets the media plane know what each route's calls may do now.
-pub(super) fn publish(calls: &MediaCalls) {
-    let own_ips = calls.own_ips.load();
-    let now = calls.generation.load();
-    let resolve = |upstream| -> Vec<IpAddr> { now.upstreams.addresses(upstream) };
-    now.policies.publish(&calls.shared, &own_ips, resolve);
-}
-
-fn candidate_names(config: &Config) -> impl Iterator<Item = &str> {
-    ice_udp(config)
-        .flat_map(|(_, service)| match &service.candidate_ips {
-            CandidateIps::Auto => &[][..],
-            CandidateIps::List(hosts) => hosts,
-        })
-        .filter_map(|host| match host {
-            CandidateHost::Name(name) => Some(name.as_str()),
-            CandidateHost::Ip(_) | CandidateHost::Auto => None,
-        })
 }
 
 async fn keep_fresh(calls: Arc<MediaCalls>) {

@@ -32,6 +32,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 16_384;
+/// What the kernel may hold of what it has not sent yet: behind more of it, what is urgent on ICE-TCP would be late.
+const UNSENT: u32 = 16 * 1024;
 
 /// Bounds on a client connection; what bounds its requests is their route's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +206,7 @@ fn tune(stream: &TcpStream) {
         .with_retries(3);
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
 }
 
 /// Errors of a connection that died while it waited to be accepted.

@@ -3,7 +3,6 @@
 //!
 //! No extension is negotiated on either side, so that messages can be read.
 
-
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::super::keys;
 use super::super::model::*;
-use super::super::not_yet::NOT_YET;
 use super::super::{load, parse};
 use super::ok;
 use super::pair::Pair;
@@ -133,10 +132,7 @@ fn the_shape_of_the_original_loads() {
         Some(2)
     );
 
-    assert_eq!(
-        config.warnings,
-        ["accepted, but without effect yet: `enable_ice` (line 29), `icetcp` (line 46)"]
-    );
+    assert_eq!(config.warnings, [""; 0]);
 }
 
 #[test]
@@ -425,22 +421,6 @@ fn check_group(group: &UpstreamGroup) {
     };
     assert_eq!(group.health, Some(health));
     assert_eq!((group.slow_start, group.cookie), (Duration::from_secs(5), false));
-}
-
-#[test]
-fn the_reference_says_what_has_no_effect_yet() {
-    let reference =
-        std::fs::read_to_string(super::base().join("deploy/routes.md")).expect("the reference is there");
-    let rows = reference.lines().filter(|line| line.contains("*No effect yet"));
-    let mut documented: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
-    let mut listed: Vec<&str> = NOT_YET
-        .iter()
-        .filter_map(|path| path.rsplit('.').next())
-        .collect();
-    documented.sort_unstable();
-    listed.sort_unstable();
-    listed.dedup();
-    assert_eq!(documented, listed);
 }
 
 #[test]

@@ -135,7 +135,7 @@ async fn listeners_are_added_and_removed_ones_drain() {
 
     // It comes again, on a port of its own choice, beside the one that never went.
     daemon.rewrite(&format!("drain_timeout: 1s\n{second}"));
-    daemon.logged_times("\"message\":\"TCP\"", 3).await;
+    daemon.logged_times("HTTP and WebSocket", 3).await;
     assert_ne!(daemon.addr("web"), web);
     assert_eq!(text(get(&daemon.uri("/")).await).await, "answer");
     assert_eq!(text(get(&format!("http://{more}/")).await).await, "answer");
