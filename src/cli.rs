@@ -104,6 +104,7 @@ fn summary(config: &Config, out: &mut impl Write) -> io::Result<()> {
         certificates,
         enable_ice,
         candidate_ips,
+        max_connections: _,
         http,
         ..
     } in &config.services
@@ -236,7 +237,7 @@ mod tests {
             "{out}"
         );
         assert!(
-            out.contains("  service tcp: tcp :6443, HTTP\n    route janus (hijack) -> janus: "),
+            out.contains("  service tcp: tcp :6443, HTTP, ICE at auto\n    route janus (hijack) -> janus: "),
             "{out}"
         );
         assert!(

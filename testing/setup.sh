@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 # Something that each package brings, and the package.
 needs=(
   "ip iproute2"
+  "nft nftables"
   "tcpdump tcpdump"
   "janus janus"
   "chromium chromium"

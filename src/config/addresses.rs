@@ -101,6 +101,16 @@ fn host(name: &str) -> Option<String> {
         .or_else(|| domain(name))
 }
 
+/// The name or address that a certificate must be for.
+pub(super) fn certificate_name(node: &Node) -> Result<String, Problem> {
+    const EXPECTED: &str = "a host name or an address";
+    let written = text(node, EXPECTED)?;
+    // IPv6 without brackets is plain enough here.
+    let ip = written.parse::<Ipv6Addr>().ok().map(|ip| ip.to_string());
+    ip.or_else(|| host(written))
+        .ok_or_else(|| unexpected(EXPECTED, node))
+}
+
 /// An entry of `hosts`: exact, or `*.` and what it ends in. In lower case.
 pub(super) fn host_pattern(node: &Node) -> Result<String, Problem> {
     const EXPECTED: &str = "a host without port, like `example.com` or `\"*.example.com\"`";

@@ -1,4 +1,4 @@
-//! Reads a certificate chain and its private key, and judges whether TLS can be served with them.
+//! Reads certificates and private keys, and judges what they are good for: serving TLS, or verifying others.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,7 +9,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error as TlsError, InconsistentKeys};
+use rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
 use webpki::EndEntityCert;
 
 use super::model::TlsFiles;
@@ -70,13 +70,11 @@ impl Certificate {
             file: key.clone(),
             why,
         };
-        let chain = CertificateDer::pem_slice_iter(&read(crt).map_err(crt_error)?)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| crt_error(format!("no valid PEM: {error}")))?;
-        let Some(first) = chain.first() else {
-            return Err(crt_error("holds no certificate in PEM form".to_owned()));
-        };
-        let names = names(first).map_err(crt_error)?;
+        let chain = chain(crt).map_err(crt_error)?;
+        let names = chain
+            .first()
+            .map_or_else(|| Ok(Vec::new()), names)
+            .map_err(crt_error)?;
         let private = PrivateKeyDer::from_pem_slice(&read(key).map_err(key_error)?).map_err(|_| {
             key_error("holds no private key in PEM form (an encrypted one is no use)".to_owned())
         })?;
@@ -93,6 +91,34 @@ impl Certificate {
             names,
         })
     }
+}
+
+/// Reads certificates that sign others. Blocks on the file system.
+///
+/// # Errors
+/// The file cannot be read, or holds something else.
+pub fn load_roots(path: &Path) -> Result<RootCertStore, CertificateError> {
+    let error = |why| CertificateError::Crt {
+        file: path.to_owned(),
+        why,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(path).map_err(error)? {
+        let added = roots.add(certificate);
+        added.map_err(|reason| error(format!("no valid certificate: {reason}")))?;
+    }
+    Ok(roots)
+}
+
+/// At least one certificate.
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("no valid PEM: {error}"))?;
+    if chain.is_empty() {
+        return Err("holds no certificate in PEM form".to_owned());
+    }
+    Ok(chain)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

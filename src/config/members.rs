@@ -1,14 +1,16 @@
-//! What a group of servers is made of: its servers, the choice among them, their health checks.
+//! What a group of servers is made of: its servers, the choice among them, their health checks, their certificates.
 
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::addresses::url;
+use super::addresses::{certificate_name, url};
+use super::certificates::load_roots;
 use super::errors::{Problem, Sink};
 use super::keys;
-use super::model::{Balance, HashBy, HealthCheck, Server};
+use super::model::{Balance, HashBy, HealthCheck, Server, UpstreamTls};
 use super::routes::url_path;
-use super::scalars::{boolean, choice, duration, integer, text, unexpected};
+use super::scalars::{self, boolean, choice, duration, integer, text, unexpected};
 use super::section::Section;
 use super::tree::{Node, Value};
 
@@ -49,6 +51,27 @@ pub(super) fn mode(service: Section<'_>, sink: &mut Sink) -> Balance {
         );
     }
     mode
+}
+
+/// `tls`.
+pub(super) fn tls(service: Section<'_>, base: &Path, sink: &mut Sink) -> UpstreamTls {
+    let section = service.section("tls", keys::UPSTREAM_TLS, sink);
+    let tls = UpstreamTls {
+        ca: section.value("ca", sink, |node| roots(node, base)),
+        server_name: section.value("server_name", sink, certificate_name),
+        insecure: section.value("insecure", sink, boolean).unwrap_or(false),
+    };
+    if let Some(entry) = section.entry("insecure").filter(|_| tls.insecure) {
+        let text = "`insecure`: whoever is on the way to these servers can read and change what is sent";
+        sink.warn(entry.key.mark, text.to_owned());
+    }
+    tls
+}
+
+fn roots(node: &Node, base: &Path) -> Result<PathBuf, Problem> {
+    let file = scalars::path(node, base)?;
+    load_roots(&file)?;
+    Ok(file)
 }
 
 /// `ip`, `header NAME` or `cookie NAME`.

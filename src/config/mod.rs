@@ -12,10 +12,10 @@ mod certificates;
 mod door;
 mod errors;
 mod keys;
+mod limits;
 mod listeners;
 mod members;
 mod nearest;
-mod not_yet;
 mod reader;
 mod resolve;
 mod routes;
@@ -33,7 +33,7 @@ mod tests;
 use std::io::Read as _;
 use std::path::Path;
 
-pub use certificates::{Certificate, CertificateError};
+pub use certificates::{Certificate, CertificateError, load_roots};
 pub use errors::{Error, Errors, Mark, Problem};
 pub use model::*;
 

@@ -14,7 +14,6 @@ use super::errors::{Mark, Problem, Sink};
 use super::keys;
 use super::listeners::Listeners;
 use super::model::{Config, Global, ServiceKind};
-use super::not_yet;
 use super::scalars::{choice, duration, integer, name, path, unexpected};
 use super::section::Section;
 use super::services;
@@ -45,7 +44,7 @@ pub(super) struct Walk<'a> {
     pub(super) listeners: Listeners,
     /// Each `root`, and where it stands.
     pub(super) roots: Vec<(PathBuf, Mark)>,
-    /// Private keys and where the daemon keeps its own.
+    /// Private keys, where the daemon keeps its own, and access logs.
     pub(super) secrets: Vec<PathBuf>,
     /// `service/tag` by id.
     ids: HashMap<RouteId, String>,
@@ -96,7 +95,7 @@ pub(super) fn config(root: &Node, base: &Path, sink: &mut Sink) -> Config {
     let mut listening = Vec::new();
     for (key, proto, section) in services {
         match proto {
-            Proto::Upstream => walk.upstreams.declare(key, section, walk.sink),
+            Proto::Upstream => walk.upstreams.declare(key, section, walk.base, walk.sink),
             Proto::Listen(kind) => listening.push((key, kind, section)),
         }
     }
@@ -107,8 +106,7 @@ pub(super) fn config(root: &Node, base: &Path, sink: &mut Sink) -> Config {
     let global = global(top, &mut walk);
     walk.check_roots();
     let upstreams = walk.upstreams.into_groups();
-    let mut warnings: Vec<String> = not_yet::warning(root).into_iter().collect();
-    warnings.extend(sink.take_warnings());
+    let warnings = sink.take_warnings();
     Config {
         services,
         upstreams,
@@ -162,6 +160,7 @@ fn refuse_foreign(proto: Proto, section: Section<'_>, sink: &mut Sink) {
                 "health",
                 "slow_start",
                 "cookie",
+                "tls",
                 "media",
             ][..],
         ),

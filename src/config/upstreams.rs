@@ -1,6 +1,7 @@
 //! Upstream groups: those that the file declares, and those of one server that a route names by URL.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::addresses::{network, url};
@@ -26,7 +27,7 @@ pub(super) struct Upstreams {
 
 impl Upstreams {
     /// Adds the group of a service of `proto: upstream`. All come before the first route asks.
-    pub(super) fn declare(&mut self, name: &Key, service: Section<'_>, sink: &mut Sink) {
+    pub(super) fn declare(&mut self, name: &Key, service: Section<'_>, base: &Path, sink: &mut Sink) {
         let items = service.items("servers", sink).iter();
         let servers: Vec<Server> = items.filter_map(|item| members::server(item, sink)).collect();
         if service.lacks("servers") {
@@ -41,6 +42,7 @@ impl Upstreams {
                 .value("slow_start", sink, |node| duration(node, Duration::ZERO))
                 .unwrap_or(default.slow_start),
             cookie: service.value("cookie", sink, boolean).unwrap_or(default.cookie),
+            tls: members::tls(service, base, sink),
             media_allow: media.list("allow", sink, network),
             max_sessions: media.value("max_sessions", sink, |node| integer(node, 1..=MAX_SESSIONS)),
             ..default

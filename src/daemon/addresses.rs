@@ -10,6 +10,8 @@ use crate::signaling::ProxyCandidate;
 
 /// No more candidates than these are shown: each costs the client a series of checks.
 const MAX_CANDIDATES: usize = 8;
+/// Of them no more are on TCP.
+const MAX_TCP: usize = 3;
 
 /// The addresses of this machine that another host could send to: neither loopback nor link-local.
 #[must_use]
@@ -69,9 +71,14 @@ pub(super) fn candidates(
             }
         }
     }
-    shown.sort_by_key(|candidate| candidate.transport);
-    shown.truncate(MAX_CANDIDATES);
-    shown
+    // Where UDP is blocked, a long list of it must not have crowded TCP out.
+    let (mut udp, mut tcp): (Vec<_>, Vec<_>) = shown
+        .into_iter()
+        .partition(|candidate| candidate.transport == Transport::Udp);
+    tcp.truncate(MAX_TCP);
+    udp.truncate(MAX_CANDIDATES - tcp.len());
+    udp.append(&mut tcp);
+    udp
 }
 
 fn service_ips(
@@ -162,6 +169,23 @@ mod tests {
         ];
         let service = service(None, CandidateIps::List(hosts));
         assert_eq!(shown(service, "127.0.0.1", &["192.0.2.2"]), ["198.51.100.7:6443"]);
+    }
+
+    #[test]
+    fn tcp_comes_last_and_is_not_crowded_out() {
+        let many: Vec<IpAddr> = (1..=20).map(|n| IpAddr::from([192, 0, 2, n])).collect();
+        let udp = service(None, CandidateIps::Auto);
+        let tcp = IceService {
+            transport: Transport::Tcp,
+            ..udp.clone()
+        };
+        let shown = candidates(&[tcp, udp], many[0], &many, |_| Vec::new());
+        let kinds: Vec<_> = shown.iter().map(|candidate| candidate.transport).collect();
+        assert_eq!(
+            kinds,
+            [[Transport::Udp; 5].as_slice(), &[Transport::Tcp; 3]].concat()
+        );
+        assert_eq!(shown[5].addr, SocketAddr::new(many[0], 6443));
     }
 
     #[test]

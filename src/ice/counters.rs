@@ -70,6 +70,16 @@ named! {
         SnapshotRefused = "snapshot_refused",
         /// A slow ICE-TCP peer's queue was full.
         QueueFull = "queue_full",
+        /// An ICE-TCP connection whose first frame did not authenticate, or did not come in time.
+        TcpUnauthenticated = "tcp_unauthenticated",
+        /// An ICE-TCP connection with a frame longer than its sender may send.
+        FrameTooLong = "frame_too_long",
+        /// An ICE-TCP connection beyond the daemon's limit.
+        TcpLimit = "tcp_limit",
+        /// A server's TCP candidate that could not be connected to.
+        DialFailed = "dial_failed",
+        /// A server's check over UDP while TCP, which its route prefers, is in use or hoped for.
+        UdpHeldBack = "udp_held_back",
     }
 }
 
@@ -96,6 +106,10 @@ named! {
         DownlinkMoved = "downlink_moved",
         /// Role conflicts answered with 487.
         RoleConflicts = "role_conflicts",
+        /// ICE-TCP connections of clients that authenticated.
+        TcpAccepted = "tcp_accepted",
+        /// TCP connections to servers that came up.
+        TcpDialled = "tcp_dialled",
     }
 }
 

@@ -21,9 +21,31 @@ pub struct ListenerId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TcpConnId(pub u64);
 
-/// A socket of the server leg, unique for the life of the process. Any shard may send on it; its owner receives.
+/// A socket of the server leg, unique for the life of the process: a UDP socket of the pool, on which any shard may
+/// send and whose owner receives, or a TCP connection to one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u32);
+
+impl SocketId {
+    /// Set in the names of TCP connections; the pool counts its sockets from zero.
+    const TCP: u32 = 1 << 31;
+
+    /// The name of a TCP connection by its number.
+    #[must_use]
+    pub const fn of_connection(number: u32) -> Self {
+        Self(number | Self::TCP)
+    }
+
+    /// What it carries packets over.
+    #[must_use]
+    pub const fn transport(self) -> Transport {
+        if self.0 & Self::TCP == 0 {
+            Transport::Udp
+        } else {
+            Transport::Tcp
+        }
+    }
+}
 
 /// The client end of a tuple: where packets of a client come from and where packets for it go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,4 +85,12 @@ pub struct ServerPath {
     pub socket: SocketId,
     /// The server's address.
     pub remote: SocketAddr,
+}
+
+impl ServerPath {
+    /// What it carries packets over.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        self.socket.transport()
+    }
 }

@@ -15,7 +15,7 @@ use crate::wire::stun::{Authenticated, Class, IntegrityKey, Message, Role, Trans
 
 use super::counters::DropReason;
 use super::credentials::Credentials;
-use super::path::ServerPath;
+use super::path::{ServerPath, Transport};
 use super::token::Claims;
 
 /// A leg without a valid answer for this long has failed (RFC 7675 section 5.1: 30 s).
@@ -37,6 +37,10 @@ const DOUBT: u64 = 5_000;
 const TRIES: u32 = 8;
 /// Answers may come to any of the last few requests of a pair.
 const OUTSTANDING: usize = 8;
+/// When a pair is checked whose connection is not up.
+const NEVER: u64 = u64::MAX;
+/// Where TCP is preferred, UDP waits this long for it to connect and be answered.
+const HEAD_START: u64 = 1_000;
 /// The peer-reflexive type preference of RFC 8445 section 5.1.2.1; lower than any server's host candidates, so that
 /// our part decides a pair's priority.
 const TYPE_PREFERENCE: u32 = 110 << 24;
@@ -86,6 +90,9 @@ pub struct ServerLeg {
     priority: u32,
     pairs: Vec<Pair>,
     selected: Option<usize>,
+    prefers_tcp: bool,
+    /// Before this, nothing is done on UDP: TCP is preferred, and in use or hoped for.
+    udp_after: u64,
     last_answer: u64,
     state: LegState,
 }
@@ -112,6 +119,8 @@ impl ServerLeg {
             priority: priority(unix, claims.minted_at),
             pairs: Vec::new(),
             selected: None,
+            prefers_tcp: claims.icetcp,
+            udp_after: 0,
             last_answer: mono,
             state: LegState::Checking,
         }
@@ -129,10 +138,18 @@ impl ServerLeg {
         self.selected.map(|at| self.pairs[at].path)
     }
 
+    /// Whether the server's TCP candidates come first.
+    #[must_use]
+    pub fn prefers_tcp(&self) -> bool {
+        self.prefers_tcp
+    }
+
     /// Whether a path to this address is known already.
     #[must_use]
-    pub fn knows(&self, remote: SocketAddr) -> bool {
-        self.pairs.iter().any(|pair| pair.path.remote == remote)
+    pub fn knows(&self, transport: Transport, remote: SocketAddr) -> bool {
+        self.pairs
+            .iter()
+            .any(|pair| pair.path.transport() == transport && pair.path.remote == remote)
     }
 
     /// Every path that was added; all are reserved for this call.
@@ -140,21 +157,57 @@ impl ServerLeg {
         self.pairs.iter().map(|pair| pair.path)
     }
 
-    /// Adds a path to be checked from now on. `false` if it is known or there are [`MAX_PAIRS`].
+    /// Adds a path to be checked from now on, or, if it is a TCP connection, once it is [open](Self::open_path).
+    /// `false` if it is known or there are [`MAX_PAIRS`].
     pub fn add_path(&mut self, path: ServerPath, mono: u64) -> bool {
         if self.pairs.len() >= MAX_PAIRS || self.pairs.iter().any(|pair| pair.path == path) {
             return false;
+        }
+        let tcp = path.transport() == Transport::Tcp;
+        if tcp && self.prefers_tcp && self.selected.is_none() {
+            self.udp_after = mono + HEAD_START;
         }
         self.pairs.push(Pair {
             path,
             requests: [None; OUTSTANDING],
             next: 0,
             sent: 0,
-            due: mono,
+            due: if tcp { NEVER } else { mono },
             succeeded: false,
             nominated: false,
         });
         true
+    }
+
+    /// A TCP connection is up.
+    pub fn open_path(&mut self, path: ServerPath, mono: u64) {
+        if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.path == path) {
+            pair.due = mono;
+        }
+    }
+
+    /// A TCP connection is gone, or has not come up. Returns whether the server had answered on it.
+    pub fn remove_path(&mut self, path: ServerPath, mono: u64) -> bool {
+        let Some(at) = self.pairs.iter().position(|pair| pair.path == path) else {
+            return false;
+        };
+        let Pair { succeeded, .. } = self.pairs.remove(at);
+        match self.selected {
+            Some(selected) if selected == at => {
+                self.selected = None;
+                self.recheck(mono);
+            }
+            Some(selected) if selected > at => self.selected = Some(selected - 1),
+            Some(_) | None => {}
+        }
+        if self
+            .pairs
+            .iter()
+            .all(|pair| pair.path.transport() == Transport::Udp)
+        {
+            self.udp_after = 0;
+        }
+        succeeded
     }
 
     /// Sends what is due and notices the end of consent.
@@ -183,7 +236,7 @@ impl ServerLeg {
         }
         let due = (0..self.pairs.len())
             .filter(|&at| self.is_checked(at))
-            .map(|at| self.pairs[at].due)
+            .map(|at| self.due(at))
             .min();
         let end = self.last_answer + CONSENT_TIMEOUT;
         Some(due.map_or(end, |due| due.min(end)))
@@ -212,6 +265,9 @@ impl ServerLeg {
             .ok_or(DropReason::StunIntegrity)?;
         if self.state == LegState::Failed {
             return Err(DropReason::ServerLegFailed);
+        }
+        if from.transport() == Transport::Udp && mono < self.udp_after {
+            return Err(DropReason::UdpHeldBack);
         }
         if self.resolve_conflict(&request) == Conflict::Refuse {
             self.answer(&request, from, Some(487), out);
@@ -295,6 +351,13 @@ impl ServerLeg {
         if take {
             self.selected = Some(at);
         }
+        if self.prefers_tcp
+            && self
+                .selected()
+                .is_some_and(|path| path.transport() == Transport::Tcp)
+        {
+            self.udp_after = NEVER;
+        }
         if first && self.selected == Some(at) && self.controlling {
             // Regular nomination (RFC 8445 section 8.1.1): the same pair once more, with USE-CANDIDATE.
             self.pairs[at].due = mono;
@@ -307,10 +370,24 @@ impl ServerLeg {
         if mono.saturating_sub(self.last_answer) < DOUBT || !self.pairs[at].succeeded {
             return;
         }
-        for pair in &mut self.pairs {
+        self.udp_after = self.udp_after.min(mono);
+        self.recheck(mono);
+    }
+
+    /// Checks every pair anew; a TCP connection that is not up goes on waiting.
+    fn recheck(&mut self, mono: u64) {
+        for pair in self.pairs.iter_mut().filter(|pair| pair.due != NEVER) {
             pair.succeeded = false;
             pair.sent = 0;
             pair.due = pair.due.min(mono);
+        }
+    }
+
+    fn due(&self, at: usize) -> u64 {
+        let pair = &self.pairs[at];
+        match pair.path.transport() {
+            Transport::Udp => pair.due.max(self.udp_after),
+            Transport::Tcp => pair.due,
         }
     }
 
@@ -322,7 +399,7 @@ impl ServerLeg {
     }
 
     fn is_due(&self, at: usize, mono: u64) -> bool {
-        self.is_checked(at) && self.pairs[at].due <= mono
+        self.is_checked(at) && self.due(at) <= mono
     }
 
     fn check(&mut self, at: usize, mono: u64, out: &mut impl Outbox) {

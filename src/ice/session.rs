@@ -13,7 +13,7 @@ use super::attest::Attested;
 use super::client_leg::{Checked, ClientLeg, LastSeen, Tuple};
 use super::counters::DropReason;
 use super::keys::KeyRing;
-use super::path::{ClientPath, ServerPath};
+use super::path::{ClientPath, ServerPath, Transport};
 use super::server_leg::{LegState, Outbox, ServerLeg};
 use super::shell::Now;
 use super::token::Claims;
@@ -158,10 +158,26 @@ impl Session {
         self.server.add_path(path, now.mono)
     }
 
+    /// A TCP connection to the server is up.
+    pub fn open_path(&mut self, path: ServerPath, now: Now) {
+        self.server.open_path(path, now.mono);
+    }
+
+    /// A TCP connection to the server is gone, or has not come up. Returns whether the server had answered on it.
+    pub fn remove_path(&mut self, path: ServerPath, now: Now) -> bool {
+        self.server.remove_path(path, now.mono)
+    }
+
+    /// Whether the server's TCP candidates come first.
+    #[must_use]
+    pub fn prefers_tcp(&self) -> bool {
+        self.server.prefers_tcp()
+    }
+
     /// Whether a path to this address is known.
     #[must_use]
-    pub fn knows_server(&self, remote: SocketAddr) -> bool {
-        self.server.knows(remote)
+    pub fn knows_server(&self, transport: Transport, remote: SocketAddr) -> bool {
+        self.server.knows(transport, remote)
     }
 
     /// Every server path of the call.

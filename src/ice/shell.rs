@@ -1,5 +1,7 @@
 //! The boundary between the pure core and the world: time in, packets out.
 
+use std::net::SocketAddr;
+
 use super::path::{ClientPath, ServerPath, SocketId};
 
 /// The moment at which something happens, as told by the caller (read once per batch of packets).
@@ -28,4 +30,17 @@ pub trait Shell<'b> {
     fn server_socket_on(&mut self, ipv6: bool, port: u16) -> Option<SocketId>;
     /// 64 random bits.
     fn random(&mut self) -> u64;
+
+    // Connections. A shell without TCP has none.
+
+    /// A client has authenticated on this path: if it is a TCP connection, it may stay.
+    fn keep_client(&mut self, _client: &ClientPath) {}
+    /// What a client's path was for is over: if it is a TCP connection, it may be closed.
+    fn hang_up_client(&mut self, _client: &ClientPath) {}
+    /// Begins a TCP connection to a server. What is sent on it before it is up waits for it, within bounds.
+    fn dial_server(&mut self, _remote: SocketAddr) -> Option<SocketId> {
+        None
+    }
+    /// What a server's path was for is over: if it is a TCP connection, it may be closed.
+    fn hang_up_server(&mut self, _server: &ServerPath) {}
 }

@@ -1,11 +1,10 @@
 //! A hijacked call from its token: whether the token may be used, and the call that follows from it.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
 
-use crate::ice::{Claims, DropReason, KeyRing, Mode, Now, RoutePolicy, Session, Transport};
+use crate::ice::{Claims, DropReason, KeyRing, Mode, Now, RoutePolicy, ServerCandidate, Session, Transport};
 use crate::wire::stun::IntegrityKey;
 
 use super::mux::socket_hash;
@@ -13,6 +12,8 @@ use super::shared::{Call, Shared};
 
 /// A token may come from a node whose clock is ahead by this much, in seconds.
 const CLOCK_SKEW: u64 = 60;
+/// Of a server's TCP candidates no more are connected to for one call or tuple.
+const MAX_DIALLED: usize = 2;
 
 impl Shared {
     /// Whether a token that opened may be used now: the policy of its route.
@@ -61,14 +62,25 @@ impl Call {
     }
 }
 
-/// The addresses in a token that the server leg may try.
-pub(super) fn servers<'c>(
-    claims: &'c Claims,
-    policy: &'c RoutePolicy,
-) -> impl Iterator<Item = SocketAddr> + 'c {
-    claims
-        .candidates
-        .iter()
-        .filter(|candidate| candidate.transport == Transport::Udp && policy.allow.permits(candidate.addr))
-        .map(|candidate| candidate.addr)
+/// The candidates in a token that the server leg tries.
+pub(super) fn servers(claims: &Claims, policy: &RoutePolicy) -> Vec<ServerCandidate> {
+    let mut permitted = claims.candidates.clone();
+    permitted.retain(|candidate| policy.allow.permits(candidate.addr));
+    in_use(&permitted, claims.icetcp).collect()
+}
+
+/// The candidates that paths are made to: TCP where it is preferred, or where there is nothing else.
+pub(super) fn in_use(
+    permitted: &[ServerCandidate],
+    prefers_tcp: bool,
+) -> impl Iterator<Item = ServerCandidate> {
+    let is_udp = |candidate: &ServerCandidate| candidate.transport == Transport::Udp;
+    let dialled = if prefers_tcp || !permitted.iter().any(is_udp) {
+        MAX_DIALLED
+    } else {
+        0
+    };
+    let udp = permitted.iter().filter(move |candidate| is_udp(candidate));
+    let tcp = permitted.iter().filter(move |candidate| !is_udp(candidate));
+    tcp.take(dialled).chain(udp).copied()
 }

@@ -20,6 +20,8 @@ use super::shared::DIRECT_LIFETIME;
 pub const MAX_PATHS: usize = 4;
 /// A chosen path that has been silent for this long is one among the others again. Milliseconds.
 const SILENCE: u64 = 10_000;
+/// While TCP connects and is not answered, UDP waits for it this long. Milliseconds.
+const HEAD_START: u64 = 1_000;
 /// Checks of the server whose answers are waited for; more than a full agent has under way on all paths.
 const MAX_ASKED: usize = 4 * MAX_PATHS;
 
@@ -82,15 +84,6 @@ impl DirectCall {
         lock(&self.candidates).clone()
     }
 
-    /// Addresses on UDP, as many as are tried.
-    #[must_use]
-    pub fn udp_candidates(&self) -> Vec<ServerCandidate> {
-        let mut candidates = self.candidates();
-        candidates.retain(|candidate| candidate.transport == Transport::Udp);
-        candidates.truncate(MAX_PATHS);
-        candidates
-    }
-
     /// Whether a check that opens a new tuple has been seen on another: captured, and replayed.
     #[must_use]
     pub fn has_seen(&self, id: TransactionId) -> bool {
@@ -130,6 +123,8 @@ pub struct DirectFlow {
     pub client_ufrag: Box<str>,
     paths: Mutex<Vec<ServerPath>>,
     chosen: ArcSwapOption<ServerPath>,
+    /// Before this, nothing is done on UDP: TCP is in use or hoped for.
+    udp_after: AtomicU64,
     asked: Mutex<VecDeque<(TransactionId, ServerPath)>>,
     connected: AtomicBool,
     last_check: AtomicU64,
@@ -147,6 +142,7 @@ impl DirectFlow {
             client_ufrag: client_ufrag.into(),
             paths: Mutex::default(),
             chosen: ArcSwapOption::empty(),
+            udp_after: AtomicU64::new(0),
             asked: Mutex::default(),
             connected: AtomicBool::new(false),
             last_check: mono.into(),
@@ -155,9 +151,32 @@ impl DirectFlow {
         }
     }
 
-    /// One more way to the server.
-    pub fn add_path(&self, path: ServerPath) {
+    /// One more way to the server. A TCP connection comes before UDP for a while, and for good once it is answered on.
+    pub fn add_path(&self, path: ServerPath, mono: u64) {
+        if path.transport() == Transport::Tcp {
+            self.udp_after.store(mono + HEAD_START, Ordering::Relaxed);
+        }
         lock(&self.paths).push(path);
+    }
+
+    /// A TCP connection is gone, or has not come up. Returns whether the server had answered on it.
+    pub fn remove_path(&self, path: ServerPath) -> bool {
+        let mut paths = lock(&self.paths);
+        paths.retain(|known| *known != path);
+        if paths.iter().all(|path| path.transport() == Transport::Udp) {
+            self.udp_after.store(0, Ordering::Relaxed);
+        }
+        let was_chosen = self.chosen() == Some(path);
+        if was_chosen {
+            self.chosen.store(None);
+        }
+        was_chosen
+    }
+
+    /// Whether a path has to wait for a better one.
+    #[must_use]
+    pub fn holds_back(&self, path: &ServerPath, mono: u64) -> bool {
+        path.transport() == Transport::Udp && mono < self.udp_after.load(Ordering::Relaxed)
     }
 
     /// Every way to the server.
@@ -178,6 +197,7 @@ impl DirectFlow {
         self.call.used(mono);
         if mono.saturating_sub(self.last_from_server.load(Ordering::Relaxed)) >= SILENCE {
             self.chosen.store(None);
+            self.udp_after.fetch_min(mono, Ordering::Relaxed);
         }
     }
 
@@ -192,6 +212,9 @@ impl DirectFlow {
     pub fn answered(&self, path: ServerPath) -> bool {
         if self.chosen.load().is_none() {
             self.chosen.store(Some(Arc::new(path)));
+            if path.transport() == Transport::Tcp {
+                self.udp_after.store(u64::MAX, Ordering::Relaxed);
+            }
         }
         !self.connected.swap(true, Ordering::Relaxed)
     }

@@ -16,6 +16,7 @@ use super::pool::Pool;
 use super::route::SourceAddresses;
 use super::shard::{self, Multiplexer, Post, Shard, ShardSeat};
 use super::socket::{self, ListenerSockets, UdpListen};
+use super::tcp::{Inbox, Streams};
 use crate::ice::{Counters, ListenerId};
 
 /// What the media plane is made of.
@@ -44,13 +45,14 @@ pub struct Media {
     counters: Vec<Arc<Counters>>,
     sources: SourceAddresses,
     clock: Clock,
+    streams: Arc<Streams>,
     stop: Arc<AtomicBool>,
     threads: Vec<Thread>,
 }
 
 #[derive(Debug)]
 struct Thread {
-    waker: Waker,
+    waker: Arc<Waker>,
     handle: JoinHandle<()>,
 }
 
@@ -74,15 +76,11 @@ impl Media {
             config.max_server_sockets,
             |owner, id, socket| Source::ServerLeg(id).register(polls[owner].registry(), socket),
         )?;
-        let mut media = Self {
-            bound,
-            pool: Arc::new(pool),
-            counters: (0..shards).map(|_| Arc::default()).collect(),
-            sources: SourceAddresses::default(),
-            clock: Clock::start(),
-            stop: Arc::default(),
-            threads: Vec::with_capacity(shards),
-        };
+        let wakers = polls
+            .iter()
+            .map(|poll| shard::waker(poll).map(Arc::new))
+            .collect::<io::Result<Vec<_>>>()?;
+        let (mut media, inboxes) = Self::without_shards(bound, pool, &wakers);
         for (number, (poll, listeners)) in polls.drain(..).zip(listeners).enumerate() {
             let counters = &media.counters[number];
             let mux = make_mux(ShardSeat {
@@ -101,17 +99,45 @@ impl Media {
                     pool: Arc::clone(&media.pool),
                     counters: Arc::clone(counters),
                     clock: media.clock,
+                    inbox: inboxes[number].clone(),
+                    streams: media.streams.clone(),
+                    number,
                 },
                 stop: Arc::clone(&media.stop),
             };
             shard.register_listeners()?;
-            let waker = shard::waker(&shard.poll)?;
+            let waker = wakers[number].clone();
             let handle = thread::Builder::new()
                 .name(format!("media-{number}"))
                 .spawn(|| shard.run())?;
             media.threads.push(Thread { waker, handle });
         }
         Ok(media)
+    }
+
+    /// All but the shards, which these wake, and their inboxes.
+    fn without_shards(
+        bound: Vec<(ListenerId, SocketAddr)>,
+        pool: Pool,
+        wakers: &[Arc<Waker>],
+    ) -> (Self, Vec<Arc<Inbox>>) {
+        let inboxes: Vec<_> = wakers
+            .iter()
+            .map(|waker| Arc::new(Inbox::new(waker.clone())))
+            .collect();
+        let counters: Vec<Arc<Counters>> = wakers.iter().map(|_| Arc::default()).collect();
+        let streams = Streams::new(inboxes.iter().cloned().zip(counters.iter().cloned()));
+        let media = Self {
+            bound,
+            pool: Arc::new(pool),
+            counters,
+            sources: SourceAddresses::default(),
+            clock: Clock::start(),
+            streams: Arc::new(streams),
+            stop: Arc::default(),
+            threads: Vec::with_capacity(wakers.len()),
+        };
+        (media, inboxes)
     }
 
     /// Has every shard do what is due now, and ask its multiplexer anew when the next thing is.
@@ -153,6 +179,12 @@ impl Media {
         &self.pool
     }
 
+    /// The TCP connections of clients and to servers.
+    #[must_use]
+    pub const fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
     /// The clock that the shards tell the time by.
     #[must_use]
     pub const fn clock(&self) -> Clock {
@@ -174,6 +206,7 @@ impl Media {
 impl Drop for Media {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        self.streams.hang_up();
         self.wake();
         for thread in self.threads.drain(..) {
             if thread.handle.join().is_err() {

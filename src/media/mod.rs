@@ -21,6 +21,7 @@ mod route;
 mod shard;
 pub mod shared;
 mod socket;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -29,3 +30,4 @@ pub use handle::{Media, MediaConfig};
 pub use pool::Pool;
 pub use shard::{Multiplexer, ShardSeat};
 pub use socket::UdpListen;
+pub use tcp::{StreamEvent, Streams};

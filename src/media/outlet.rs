@@ -1,11 +1,11 @@
 //! The shell around the multiplexer: turns paths into sockets and addresses, and queues what is sent to them.
 //!
-//! One lives for one turn of a shard. Clients on ICE-TCP have no queue on a shard; what is sent to one is dropped and
-//! counted as [`DropReason::UnknownTuple`].
+//! One lives for one turn of a shard. What goes to a peer on TCP is copied into the queue of its connection.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -14,7 +14,10 @@ use super::batch::{Destination, SendBatch, SendQueue};
 use super::entropy::Entropy;
 use super::pool::Pool;
 use super::socket::{ListenerSockets, Socket};
-use crate::ice::{ClientPath, Counters, DropReason, ListenerId, ServerPath, Shell, SocketId};
+use super::tcp::Streams;
+use crate::ice::{
+    ClientPath, Counter, Counters, DropReason, ListenerId, ServerPath, Shell, SocketId, Transport,
+};
 
 /// A socket that a shard receives from, and its place in the poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,14 @@ impl Source {
         }
     }
 
+    /// What its packets and their bytes are counted as.
+    pub(super) const fn counters(self) -> (Counter, Counter) {
+        match self {
+            Self::Listener { .. } => (Counter::ClientPackets, Counter::ClientBytes),
+            Self::ServerLeg(_) => (Counter::ServerPackets, Counter::ServerBytes),
+        }
+    }
+
     /// Has a poll tell when there is something to receive.
     pub(super) fn register(self, registry: &Registry, socket: &Socket) -> io::Result<()> {
         registry.register(
@@ -63,6 +74,9 @@ const FIRST_SERVER_LEG: usize = 1 << 20;
 pub(super) struct Sockets<'b> {
     pub(super) listeners: &'b [ListenerSockets],
     pub(super) pool: &'b Pool,
+    pub(super) streams: &'b Arc<Streams>,
+    /// The shard's number.
+    pub(super) shard: usize,
 }
 
 impl<'b> Sockets<'b> {
@@ -129,6 +143,14 @@ impl<'t, 'b> Outlet<'t, 'b> {
         }
     }
 
+    /// Counts what became of a packet for a connection.
+    fn queued(&self, given_up: Option<usize>, unknown: DropReason) {
+        match given_up {
+            Some(packets) => (0..packets).for_each(|_| self.counters.dropped(DropReason::QueueFull)),
+            None => self.counters.dropped(unknown),
+        }
+    }
+
     /// Sends everything.
     pub(super) fn finish(self) {
         for _ in 0..self.batch.finish() {
@@ -139,6 +161,9 @@ impl<'t, 'b> Outlet<'t, 'b> {
 
 impl<'b> Shell<'b> for Outlet<'_, 'b> {
     fn forward_to_client(&mut self, to: &ClientPath, packet: &'b [u8]) {
+        if let ClientPath::Tcp { .. } = to {
+            return self.send_to_client(to, packet);
+        }
         match self.sockets.towards_client(to) {
             Some(destination) => self.batch.push(destination, packet),
             None => self.counters.dropped(DropReason::UnknownTuple),
@@ -146,6 +171,9 @@ impl<'b> Shell<'b> for Outlet<'_, 'b> {
     }
 
     fn forward_to_server(&mut self, to: &ServerPath, packet: &'b [u8]) {
+        if to.transport() == Transport::Tcp {
+            return self.send_to_server(to, packet);
+        }
         match self.sockets.towards_server(to) {
             Some(destination) => self.batch.push(destination, packet),
             None => self.counters.dropped(DropReason::NoServerSocket),
@@ -153,6 +181,10 @@ impl<'b> Shell<'b> for Outlet<'_, 'b> {
     }
 
     fn send_to_client(&mut self, to: &ClientPath, packet: &[u8]) {
+        if let ClientPath::Tcp { conn, .. } = to {
+            let given_up = self.sockets.streams.send_to_client(*conn, packet);
+            return self.queued(given_up, DropReason::UnknownTuple);
+        }
         match self.sockets.towards_client(to) {
             Some(destination) => self.batch.push_copy(destination, packet),
             None => self.counters.dropped(DropReason::UnknownTuple),
@@ -160,6 +192,10 @@ impl<'b> Shell<'b> for Outlet<'_, 'b> {
     }
 
     fn send_to_server(&mut self, to: &ServerPath, packet: &[u8]) {
+        if to.transport() == Transport::Tcp {
+            let given_up = self.sockets.streams.send_to_server(to.socket, packet);
+            return self.queued(given_up, DropReason::NoServerSocket);
+        }
         match self.sockets.towards_server(to) {
             Some(destination) => self.batch.push_copy(destination, packet),
             None => self.counters.dropped(DropReason::NoServerSocket),
@@ -182,6 +218,28 @@ impl<'b> Shell<'b> for Outlet<'_, 'b> {
 
     fn random(&mut self) -> u64 {
         self.entropy.next()
+    }
+
+    fn keep_client(&mut self, client: &ClientPath) {
+        if let ClientPath::Tcp { conn, .. } = client {
+            self.sockets.streams.keep_client(*conn);
+        }
+    }
+
+    fn hang_up_client(&mut self, client: &ClientPath) {
+        if let ClientPath::Tcp { conn, .. } = client {
+            self.sockets.streams.hang_up_client(*conn);
+        }
+    }
+
+    fn dial_server(&mut self, remote: SocketAddr) -> Option<SocketId> {
+        self.sockets.streams.dial(remote, self.sockets.shard)
+    }
+
+    fn hang_up_server(&mut self, server: &ServerPath) {
+        if server.transport() == Transport::Tcp {
+            self.sockets.streams.hang_up_server(server.socket);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A shard: one thread, its sockets, its multiplexer.
 //!
 //! A turn serves every socket that has something once, one batch each, so that a busy socket holds up neither the
-//! others nor the timers. All shards do the same; the kernel spreads the clients over their sockets.
+//! others nor the timers. All shards do the same; the kernel spreads the clients over their sockets. What came on TCP
+//! connections lies in the shard's inbox, and filling that wakes the shard.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::entropy::Entropy;
 use super::outlet::{Outlet, Sockets, Source};
 use super::pool::Pool;
 use super::socket::{ListenerSockets, Socket};
+use super::tcp::{Arrival, Inbox, Load, StreamEvent, Streams};
 use crate::ice::{ClientPath, Counter, Counters, DropReason, Now, ServerPath, Shell};
 
 const WAKER: Token = Token(usize::MAX);
@@ -30,6 +32,9 @@ pub trait Multiplexer: Send + 'static {
 
     /// Takes a packet that came in on a server-leg socket.
     fn handle_server<'b>(&mut self, now: Now, from: ServerPath, packet: &'b [u8], shell: &mut impl Shell<'b>);
+
+    /// Takes note of what happened to a TCP connection. A multiplexer that knows none has nothing to do.
+    fn handle_stream<'b>(&mut self, _now: Now, _event: StreamEvent, _shell: &mut impl Shell<'b>) {}
 
     /// Does what is due; called when [`Self::next_timeout`] has come and when the shard is woken.
     fn handle_timeout<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>);
@@ -68,6 +73,10 @@ pub(super) struct Post {
     pub(super) pool: Arc<Pool>,
     pub(super) counters: Arc<Counters>,
     pub(super) clock: Clock,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) streams: Arc<Streams>,
+    /// The shard's number.
+    pub(super) number: usize,
 }
 
 /// The buffers of a running shard. They hold pointers, so each thread makes its own.
@@ -75,6 +84,7 @@ pub(super) struct Post {
 struct Buffers {
     recv: RecvBatch,
     send: SendQueue,
+    load: Load,
 }
 
 /// Makes the waker of a shard's poll.
@@ -120,6 +130,9 @@ impl<M: Multiplexer> Shard<M> {
                 }
             }
             std::mem::swap(&mut ready, &mut again);
+            if woken {
+                self.serve_streams(&mut buffers);
+            }
             self.tick(woken, &mut buffers.send);
         }
     }
@@ -181,9 +194,46 @@ impl<M: Multiplexer> Shard<M> {
             }
         }
         // Before the packets leave: whoever sees one come out finds it counted.
-        self.post.count(source, packets, bytes);
+        self.post.count(source.counters(), (packets, bytes));
         outlet.finish();
         more
+    }
+
+    /// Takes what came on TCP connections and sends what comes of it.
+    fn serve_streams(&mut self, buffers: &mut Buffers) {
+        self.post.inbox.take(&mut buffers.load);
+        let now = self.post.clock.now();
+        let mut outlet = self
+            .post
+            .outlet(&mut buffers.send, self.poll.registry(), &mut self.entropy);
+        let (mut clients, mut servers) = ((0, 0), (0, 0));
+        for (arrival, frame) in buffers.load.iter() {
+            let counted = match arrival {
+                Arrival::FirstOfClient(path) | Arrival::Client(path) => {
+                    self.mux.handle_client(now, path, frame, &mut outlet);
+                    &mut clients
+                }
+                Arrival::Server(path) => {
+                    self.mux.handle_server(now, path, frame, &mut outlet);
+                    &mut servers
+                }
+                Arrival::Event(event) => {
+                    self.mux.handle_stream(now, event, &mut outlet);
+                    continue;
+                }
+            };
+            counted.0 += 1;
+            counted.1 += frame.len() as u64;
+            if let Arrival::FirstOfClient(ClientPath::Tcp { conn, .. }) = arrival {
+                self.post.streams.judge_client(conn);
+            }
+        }
+        self.post
+            .count((Counter::ClientPackets, Counter::ClientBytes), clients);
+        self.post
+            .count((Counter::ServerPackets, Counter::ServerBytes), servers);
+        outlet.finish();
+        buffers.load.clear();
     }
 
     /// Lets the multiplexer do what is due.
@@ -217,15 +267,13 @@ impl Post {
         let sockets = Sockets {
             listeners: &self.listeners,
             pool: &self.pool,
+            streams: &self.streams,
+            shard: self.number,
         };
         Outlet::new(send, sockets, registry, &self.counters, entropy)
     }
 
-    fn count(&self, source: Source, packets: u64, bytes: u64) {
-        let names = match source {
-            Source::Listener { .. } => (Counter::ClientPackets, Counter::ClientBytes),
-            Source::ServerLeg(_) => (Counter::ServerPackets, Counter::ServerBytes),
-        };
+    fn count(&self, names: (Counter, Counter), (packets, bytes): (u64, u64)) {
         self.counters.add(names.0, packets);
         self.counters.add(names.1, bytes);
     }

@@ -14,7 +14,8 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
 
 use crate::ice::{
-    KeyRing, RouteId, RoutePolicy, ServerCandidate, ServerPath, Session, SocketId, Tuple, client_leg::CONSENT,
+    KeyRing, RouteId, RoutePolicy, ServerCandidate, ServerPath, Session, SocketId, Transport, Tuple,
+    client_leg::CONSENT,
 };
 
 use super::direct::{DirectCall, DirectFlow};
@@ -236,8 +237,12 @@ impl Shared {
         }
     }
 
-    /// Lets a pair rest.
+    /// Lets a pair rest. A TCP connection never serves another call.
     pub fn release(&self, path: ServerPath, mono: u64) {
+        if path.transport() == Transport::Tcp {
+            self.pairs.remove(&(path.socket, path.remote));
+            return;
+        }
         if let Some(mut held) = self.pairs.get_mut(&(path.socket, path.remote)) {
             *held = PairUse::Resting { until: mono + REST };
         }

@@ -29,6 +29,7 @@ use super::guarded::Guarded;
 use super::h2::{Multiplexed, Stream};
 use super::peer::Lease;
 use super::permits::Permits;
+use super::tls::Tls;
 use super::upload::Upload;
 
 /// Any error of a body.
@@ -41,12 +42,18 @@ const MAX_IDLE: usize = 100;
 
 /// The upstream client of one `http:` section.
 pub struct Client {
-    http1: legacy::Client<Connector, Body>,
-    http2: Multiplexed,
+    /// By [`super::tls::TlsId`]: a connection that one group took on trust must not serve another.
+    pools: Vec<Pool>,
     permits: Mutex<HashMap<Authority, Arc<Permits>>>,
     max_conns: Option<usize>,
     dial_timeout: Duration,
     response_header_timeout: Duration,
+}
+
+/// Connections to servers that are verified alike.
+struct Pool {
+    http1: legacy::Client<Connector, Body>,
+    http2: Multiplexed,
 }
 
 impl std::fmt::Debug for Client {
@@ -59,18 +66,9 @@ impl Client {
     /// A client with a section's limits and no connection yet.
     #[must_use]
     pub fn new(upstreams: &Upstreams, config: &Http) -> Self {
-        let http1 = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(config.idle_conn_timeout)
-            .pool_max_idle_per_host(config.max_conns.unwrap_or(MAX_IDLE))
-            .set_host(false)
-            .build(Connector::new(upstreams, config));
+        let pools = upstreams.tls.all().map(|tls| Pool::new(upstreams, tls, config));
         Self {
-            http1,
-            http2: Multiplexed::new(
-                Connector::offering_h2(upstreams, config),
-                config.idle_conn_timeout,
-            ),
+            pools: pools.collect(),
             permits: Mutex::default(),
             max_conns: config.max_conns,
             dial_timeout: config.dial_timeout,
@@ -110,6 +108,7 @@ impl Client {
             Some(permits) => Some(permits.acquire(self.dial_timeout).await?),
             None => None,
         };
+        let pool = &self.pools[lease.tls().index()];
         let (parts, body) = request.into_parts();
         let (upload, failure, ended) = Upload::new(body);
         let mut request = Request::from_parts(parts, upload.boxed_unsync());
@@ -120,7 +119,7 @@ impl Client {
             sleep(self.response_header_timeout).await;
         };
         let answered = tokio::select! {
-            answered = self.exchange(request) => answered,
+            answered = pool.exchange(request) => answered,
             () = too_late => return Err(UpstreamError::HeaderTimeout),
         };
         let (response, stream) = answered.map_err(|error| match failure.take() {
@@ -129,6 +128,29 @@ impl Client {
         })?;
         let held = (permit, stream, lease.clone());
         Ok(response.map(|body| Guarded::new(body.map_err(Into::into).boxed_unsync(), held).boxed_unsync()))
+    }
+
+    fn permits(&self, authority: &Authority) -> Option<Arc<Permits>> {
+        let max_conns = self.max_conns?;
+        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new(Permits::new(max_conns));
+        Some(permits.entry(authority.clone()).or_insert_with(fresh).clone())
+    }
+}
+
+impl Pool {
+    fn new(upstreams: &Upstreams, tls: &Tls, config: &Http) -> Self {
+        let http1 = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(config.idle_conn_timeout)
+            .pool_max_idle_per_host(config.max_conns.unwrap_or(MAX_IDLE))
+            .set_host(false)
+            .build(Connector::new(upstreams, tls, config));
+        let offering_h2 = Connector::offering_h2(upstreams, tls, config);
+        Self {
+            http1,
+            http2: Multiplexed::new(offering_h2, config.idle_conn_timeout),
+        }
     }
 
     async fn exchange(
@@ -145,13 +167,6 @@ impl Client {
         *request.version_mut() = Version::HTTP_11;
         let response = self.http1.request(request).await?;
         Ok((response, None))
-    }
-
-    fn permits(&self, authority: &Authority) -> Option<Arc<Permits>> {
-        let max_conns = self.max_conns?;
-        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Arc::new(Permits::new(max_conns));
-        Some(permits.entry(authority.clone()).or_insert_with(fresh).clone())
     }
 }
 

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::builderstates::WantsProtocols1;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -14,6 +15,7 @@ use tower_service::Service;
 use crate::config::Http;
 
 use super::client::BoxError;
+use super::tls::Tls;
 use super::{Names, Upstreams};
 
 /// Name lookup, TCP and TLS together took longer than `dial_timeout`.
@@ -30,12 +32,8 @@ pub(super) struct Connector {
 
 impl Connector {
     /// A connector that offers HTTP/1.1 only.
-    pub(super) fn new(upstreams: &Upstreams, http: &Http) -> Self {
-        let inner = HttpsConnectorBuilder::new()
-            .with_tls_config(upstreams.tls())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp(upstreams, http));
+    pub(super) fn new(upstreams: &Upstreams, tls: &Tls, http: &Http) -> Self {
+        let inner = builder(tls).enable_http1().wrap_connector(tcp(upstreams, http));
         Self {
             inner,
             timeout: http.dial_timeout,
@@ -43,16 +41,24 @@ impl Connector {
     }
 
     /// A connector that offers HTTP/2 first.
-    pub(super) fn offering_h2(upstreams: &Upstreams, http: &Http) -> Self {
-        let inner = HttpsConnectorBuilder::new()
-            .with_tls_config(upstreams.tls())
-            .https_or_http()
+    pub(super) fn offering_h2(upstreams: &Upstreams, tls: &Tls, http: &Http) -> Self {
+        let inner = builder(tls)
             .enable_all_versions()
             .wrap_connector(tcp(upstreams, http));
         Self {
             inner,
             timeout: http.dial_timeout,
         }
+    }
+}
+
+fn builder(tls: &Tls) -> HttpsConnectorBuilder<WantsProtocols1> {
+    let builder = HttpsConnectorBuilder::new()
+        .with_tls_config(tls.config.clone())
+        .https_or_http();
+    match &tls.server_name {
+        Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
+        None => builder,
     }
 }
 

@@ -14,6 +14,7 @@ use super::balance::{self, Choice};
 use super::error::UpstreamError;
 use super::health::Checks;
 use super::peer::{Peer, ServerId, Standing};
+use super::tls::TlsId;
 
 /// What a server is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub struct Wish<'a> {
 #[derive(Debug)]
 pub struct Group {
     config: UpstreamGroup,
+    tls: TlsId,
     http: Rotation,
     websocket: Rotation,
 }
@@ -54,19 +56,24 @@ struct Rotation {
 
 impl Group {
     /// A group as configured.
-    #[must_use]
-    pub fn new(config: &UpstreamGroup) -> Self {
+    pub(super) fn new(config: &UpstreamGroup, tls: TlsId) -> Self {
         let peers = config
             .servers
             .iter()
-            .map(|server| Arc::new(Peer::new(server.clone(), config.slow_start)));
+            .map(|server| Arc::new(Peer::new(server.clone(), config.slow_start, tls)));
         let (websocket, http) =
             peers.partition(|peer| matches!(peer.server().scheme, Scheme::Ws | Scheme::Wss));
         Self {
             config: config.clone(),
+            tls,
             http: Rotation::new(http),
             websocket: Rotation::new(websocket),
         }
+    }
+
+    /// Whether it is what [`Self::new`] would make of this, apart from its state.
+    pub(super) fn is_of(&self, config: &UpstreamGroup, tls: TlsId) -> bool {
+        self.config == *config && self.tls == tls
     }
 
     /// The group as configured.
@@ -116,6 +123,7 @@ impl Group {
         let config = self.config.health.as_ref()?;
         Some(Checks {
             config,
+            tls: self.tls,
             peers: self.all().collect(),
         })
     }
@@ -191,11 +199,12 @@ mod tests {
     use super::*;
 
     fn group(mode: Balance, servers: Vec<Server>) -> Group {
-        Group::new(&UpstreamGroup {
+        let config = UpstreamGroup {
             mode,
             slow_start: Duration::ZERO,
             ..UpstreamGroup::new("g", servers)
-        })
+        };
+        Group::new(&config, TlsId::default())
     }
 
     fn server(scheme: Scheme, host: &str) -> Server {

@@ -12,14 +12,15 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::header::HOST;
 use hyper::http::uri::Authority;
+use hyper::rt::{Read, Write};
 use hyper::{Request, Response, Uri, Version};
-use hyper_util::client::legacy::connect::Connection as _;
+use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::sleep;
-use tower_service::Service as _;
+use tower_service::Service;
 
-use super::client::Body;
+use super::client::{Body, BoxError};
 use super::connector::Connector;
 use super::error::UpstreamError;
 
@@ -31,8 +32,8 @@ const HTTP1_FOR: Duration = Duration::from_secs(60);
 const PING_AFTER: Duration = Duration::from_secs(30);
 
 /// The HTTP/2 connections of one client.
-pub(super) struct Multiplexed {
-    connector: Connector,
+pub(super) struct Multiplexed<C = Connector> {
+    connector: C,
     idle_timeout: Duration,
     servers: Mutex<HashMap<Authority, Arc<Server>>>,
 }
@@ -65,8 +66,12 @@ pub(super) struct Stream(Arc<()>);
 /// An answer with its stream, or the request unsent.
 type Sent = Result<(Response<Incoming>, Stream), Box<Request<Body>>>;
 
-impl Multiplexed {
-    pub(super) fn new(connector: Connector, idle_timeout: Duration) -> Self {
+impl<C> Multiplexed<C>
+where
+    C: Service<Uri, Error = BoxError> + Clone,
+    C::Response: Connection + Read + Write + Unpin + Send + 'static,
+{
+    pub(super) fn new(connector: C, idle_timeout: Duration) -> Self {
         Self {
             connector,
             idle_timeout,
@@ -205,3 +210,7 @@ fn address_to_host(request: &mut Request<Body>) -> Option<hyper::header::HeaderV
     }
     Some(host)
 }
+
+#[cfg(test)]
+#[path = "h2_tests.rs"]
+mod tests;

@@ -22,11 +22,13 @@ use crate::config::{HealthCheck, Http, Scheme, Server};
 
 use super::connector::Connector;
 use super::peer::Peer;
+use super::tls::TlsId;
 use super::{Names, Upstreams};
 
 /// What to check, and how.
 pub(super) struct Checks<'a> {
     pub(super) config: &'a HealthCheck,
+    pub(super) tls: TlsId,
     pub(super) peers: Vec<&'a Arc<Peer>>,
 }
 
@@ -48,7 +50,7 @@ impl Checks<'_> {
             // A fresh connection each time: that a server still has an old one tells little.
             client: legacy::Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(0)
-                .build(Connector::new(upstreams, &http)),
+                .build(Connector::new(upstreams, upstreams.tls.get(self.tls), &http)),
             names: upstreams.names(),
         };
         join_all(self.peers.into_iter().map(|peer| checker.watch(peer))).await;

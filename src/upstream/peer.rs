@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Server;
 
+use super::tls::TlsId;
+
 /// Active checks in a row that must agree before a server changes sides.
 pub(super) const CHECKS_THAT_AGREE: u32 = 2;
 /// The share of a server that has just come back, in percent of its own.
@@ -44,6 +46,7 @@ pub struct Peer {
     server: Server,
     id: ServerId,
     slow_start: Duration,
+    tls: TlsId,
     active: AtomicUsize,
     health: Mutex<Health>,
 }
@@ -82,11 +85,12 @@ pub(super) enum Standing {
 }
 
 impl Peer {
-    pub(super) fn new(server: Server, slow_start: Duration) -> Self {
+    pub(super) fn new(server: Server, slow_start: Duration, tls: TlsId) -> Self {
         Self {
             id: ServerId::of(&server),
             server,
             slow_start,
+            tls,
             active: AtomicUsize::new(0),
             health: Mutex::default(),
         }
@@ -260,6 +264,11 @@ impl Lease {
         self.peer.id
     }
 
+    /// How the server is verified.
+    pub(super) fn tls(&self) -> TlsId {
+        self.peer.tls
+    }
+
     pub(super) fn succeeded(&self, now: Instant) {
         self.peer.succeeded(self.began, now);
     }
@@ -290,7 +299,7 @@ mod tests {
             weight: 2,
             ..Server::new(Scheme::Http, "a", 80)
         };
-        Arc::new(Peer::new(server, 10 * SECOND))
+        Arc::new(Peer::new(server, 10 * SECOND, TlsId::default()))
     }
 
     #[test]

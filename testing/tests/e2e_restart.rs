@@ -19,7 +19,7 @@ enum Left {
 }
 
 impl Left {
-    /// What is allowed from the kill until pictures are back. With the key only the browser decides, which notices
+    /// For how long there may be no picture. With the key only the browser decides, which notices
     /// nothing: it waits for its own next check, and its decoder for frames that fell into the gap.
     fn allowance(self, kind: BrowserKind) -> Duration {
         match (self, kind) {
@@ -119,7 +119,7 @@ fn resumed(browser: BrowserKind, call: &mut Call<'_>, since: f64, left: Left) ->
         "{browser:8} after kill -9 with {left:?}: media back in {media}, video in {video}"
     ));
     assert!(
-        pictures.resumed <= left.allowance(browser),
+        pictures.length <= left.allowance(browser),
         "{browser} {left:?}: {pictures:?}"
     );
     call.prove()?;

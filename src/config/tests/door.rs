@@ -116,3 +116,33 @@ fn keys_are_not_served() {
         "{errors}"
     );
 }
+
+#[test]
+fn what_upstreams_are_verified_against() {
+    let pair = Pair::new("upstream", &["a.example"]);
+    let group = |tls: &str| {
+        pair.name_in(&format!(
+            "services:\n  g:\n    proto: upstream\n    servers: ['https://a:1']\n    tls: {tls}\n"
+        ))
+    };
+    let config = ok(&group("{ca: CRT, server_name: Janus.Internal}"));
+    let tls = &config.upstreams[0].tls;
+    assert_eq!(tls.ca, Some(pair.0.join("crt.pem")));
+    assert_eq!(tls.server_name.as_deref(), Some("janus.internal"));
+    assert!(!tls.insecure);
+    let careless = ok(&group("{insecure: true}"));
+    assert!(careless.upstreams[0].tls.insecure);
+    assert!(
+        careless.warnings[0].starts_with("line 5: `insecure`: "),
+        "{:?}",
+        careless.warnings
+    );
+    for (tls, told) in [
+        ("{ca: KEY}", "holds no certificate in PEM form"),
+        ("{ca: /nonexistent}", "cannot be read"),
+        ("{server_name: 'a b'}", "expected a host name or an address"),
+    ] {
+        let located = located(&group(tls));
+        assert!(located.len() == 1 && located[0].contains(told), "{located:?}");
+    }
+}

@@ -90,7 +90,7 @@ fn unknown_keys_name_the_nearest() {
     assert_eq!(
         located(&format!("{udp}    colour: red\n")),
         [
-            "5:5 unknown key `colour`; expected `proto`, `mode`, `hash`, `servers`, `health`, `slow_start`, `cookie`, `media`, `net`, `enable_http` or `http`"
+            "5:5 unknown key `colour`; expected `proto`, `mode`, `hash`, `servers`, `health`, `slow_start`, `cookie`, `tls`, `media`, `net`, `enable_http` or `http`"
         ]
     );
     // Names of older versions of the format.

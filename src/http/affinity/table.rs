@@ -108,7 +108,7 @@ fn non_root(path: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use crate::config::{Scheme, Server, UpstreamGroup};
-    use crate::upstream::{Group, Purpose};
+    use crate::upstream::{Purpose, Upstreams};
 
     use super::*;
 
@@ -116,7 +116,8 @@ mod tests {
 
     fn server() -> ServerId {
         let servers = vec![Server::new(Scheme::Http, "a", 80)];
-        Group::new(&UpstreamGroup::new("g", servers)).peers(Purpose::Request)[0].id()
+        let upstreams = Upstreams::new(&[UpstreamGroup::new("g", servers)]).unwrap();
+        upstreams.group(0).peers(Purpose::Request)[0].id()
     }
 
     #[test]

@@ -177,6 +177,7 @@ impl Mux {
         let mut session = call.lock();
         let checked = session.handle_check(now, from, check, &mut buf)?;
         session.poll(now, &mut super::Out::new(shell));
+        shell.keep_client(&from);
         shell.send_to_client(&from, &buf[..checked.answer]);
         if checked.conflict {
             self.counters.add(Counter::RoleConflicts, 1);
@@ -184,12 +185,18 @@ impl Mux {
         }
         self.settle(call, &mut session, now, shell);
         drop(session);
-        self.bind(now, from, ClientPeer::Hijack(call.clone(), checked.tuple));
+        self.bind(now, from, ClientPeer::Hijack(call.clone(), checked.tuple), shell);
         Ok(())
     }
 
     /// Gives a client tuple to its new owner; the old one, if there is another, forgets it.
-    pub(super) fn bind(&mut self, now: Now, from: ClientPath, peer: ClientPeer) {
+    pub(super) fn bind<'b>(
+        &mut self,
+        now: Now,
+        from: ClientPath,
+        peer: ClientPeer,
+        shell: &mut impl Shell<'b>,
+    ) {
         self.adopt_tuple(now, from);
         match (self.clients.get(&from), &peer) {
             (Some(ClientPeer::Hijack(old, old_tuple)), ClientPeer::Hijack(new, tuple))
@@ -200,7 +207,7 @@ impl Mux {
             (Some(ClientPeer::Hijack(old, _)), ClientPeer::Hijack(new, _)) if Arc::ptr_eq(old, new) => {}
             (Some(ClientPeer::Hijack(old, tuple)), _) => forget(old, tuple, now),
             (Some(ClientPeer::Direct(old)), _) => {
-                super::direct::close(&self.shared, &self.counters, old, now);
+                super::direct::close(&self.shared, &self.counters, old, now, shell);
             }
             (None, _) => {}
         }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::ice::{ClientPath, Counter, Counters, DropReason, Mode, Now, ServerPath, Shell};
-use crate::media::direct::{DirectCall, DirectFlow};
+use crate::ice::{ClientPath, Counter, Counters, DropReason, Mode, Now, ServerPath, Shell, Transport};
+use crate::media::call::in_use;
+use crate::media::direct::{DirectCall, DirectFlow, MAX_PATHS};
 use crate::media::mux::client::socket_hash;
 use crate::media::shared::{Peer, Shared};
 use crate::wire::demux::{Datagram, classify};
@@ -35,6 +36,7 @@ impl Mux {
         };
         call.saw(check.transaction());
         flow.checked(now.mono);
+        shell.keep_client(&from);
         Self::direct_data(now, &flow, check.bytes(), shell)
     }
 
@@ -51,9 +53,9 @@ impl Mux {
         if policy.mode != Mode::Direct {
             return Err(DropReason::TokenRoute);
         }
-        let mut candidates = call.udp_candidates();
-        candidates.retain(|candidate| policy.allow.permits(candidate.addr));
-        if candidates.is_empty() {
+        let mut permitted = call.candidates();
+        permitted.retain(|candidate| policy.allow.permits(candidate.addr));
+        if permitted.is_empty() {
             return Err(DropReason::ServerNotAllowed);
         }
         if !self.shared.count(call.route, policy.max_sessions) {
@@ -62,17 +64,19 @@ impl Mux {
         let flow = Arc::new(DirectFlow::new(call.clone(), from, client_ufrag, now.mono));
         let peer = Peer::Direct(flow.clone());
         let hash = socket_hash(client_ufrag);
-        for candidate in candidates {
-            if let Some(path) = self.reserve(candidate.addr, hash, &peer, now, shell) {
-                flow.add_path(path);
-            }
+        for candidate in in_use(&permitted, policy.icetcp).take(MAX_PATHS) {
+            let path = match candidate.transport {
+                Transport::Udp => self.reserve(candidate.addr, hash, &peer, now, shell),
+                Transport::Tcp => self.dial(candidate.addr, &peer, now, shell),
+            };
+            path.into_iter().for_each(|path| flow.add_path(path, now.mono));
         }
         if flow.paths().is_empty() {
             self.shared.uncount(call.route);
             return Err(DropReason::NoServerSocket);
         }
         self.counters.add(Counter::SessionsOpened, 1);
-        self.bind(now, from, ClientPeer::Direct(flow.clone()));
+        self.bind(now, from, ClientPeer::Direct(flow.clone()), shell);
         Ok(flow)
     }
 
@@ -91,6 +95,7 @@ impl Mux {
             None => flow
                 .paths()
                 .iter()
+                .filter(|path| !flow.holds_back(path, now.mono))
                 .for_each(|path| shell.forward_to_server(path, packet)),
         }
         Ok(())
@@ -107,6 +112,9 @@ impl Mux {
     ) -> Result<(), DropReason> {
         if !flow.has_consent(now.mono) {
             return Err(DropReason::ConsentExpired);
+        }
+        if flow.holds_back(&from, now.mono) {
+            return Err(DropReason::UdpHeldBack);
         }
         if classify(packet) == Datagram::Stun
             && let Ok(message) = Message::parse(packet)
@@ -163,12 +171,19 @@ fn is_for_another(flow: &DirectFlow, check: &Message<'_>) -> bool {
 }
 
 /// Ends a flow; its server pairs rest.
-pub(super) fn close(shared: &Shared, counters: &Counters, flow: &DirectFlow, now: Now) {
+pub(super) fn close<'b>(
+    shared: &Shared,
+    counters: &Counters,
+    flow: &DirectFlow,
+    now: Now,
+    shell: &mut impl Shell<'b>,
+) {
     if !flow.close() {
         return;
     }
     for path in flow.paths() {
         shared.release(path, now.mono);
+        shell.hang_up_server(&path);
     }
     shared.uncount(flow.call.route);
     counters.add(Counter::SessionsClosed, 1);

@@ -15,6 +15,7 @@ mod client;
 mod direct;
 mod revival;
 mod server;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -27,12 +28,15 @@ use foldhash::fast::RandomState;
 
 use crate::ice::server_leg::Outbox;
 use crate::ice::{
-    ClientPath, Counter, Counters, DropReason, Now, ServerPath, Session, Shell, SocketId, Transport, Tuple,
+    ClientPath, Counter, Counters, DropReason, Now, ServerCandidate, ServerPath, Session, Shell, SocketId,
+    Transport, Tuple,
 };
 
 use super::Multiplexer;
+use super::call::in_use;
 use super::direct::DirectFlow;
 use super::shared::{Call, Peer, Shared};
+use super::tcp::StreamEvent;
 pub use client::socket_hash;
 use timers::Timers;
 
@@ -119,7 +123,7 @@ impl Mux {
         }
         if self.next_sweep <= now.mono {
             self.next_sweep = now.mono + SWEEP;
-            self.sweep(now);
+            self.sweep(now, shell);
         }
     }
 
@@ -130,6 +134,9 @@ impl Mux {
         }
         let mut session = call.lock();
         if session.is_over(now) {
+            session
+                .server_paths()
+                .for_each(|path| shell.hang_up_server(&path));
             drop(session);
             if self.shared.close(call, now.mono) {
                 self.counters.add(Counter::SessionsClosed, 1);
@@ -200,51 +207,60 @@ impl Mux {
             return;
         };
         let candidates = self.shared.early_candidates(&call.token);
-        let udp = candidates
-            .iter()
-            .filter(|candidate| candidate.transport == Transport::Udp);
-        for candidate in udp {
-            if policy.allow.permits(candidate.addr) {
-                self.add_path(call, candidate.addr, now, shell);
-            } else {
-                self.counters.dropped(DropReason::ServerNotAllowed);
+        let (permitted, refused): (Vec<_>, Vec<_>) = candidates
+            .into_iter()
+            .partition(|candidate| policy.allow.permits(candidate.addr));
+        for _ in refused {
+            self.counters.dropped(DropReason::ServerNotAllowed);
+        }
+        let prefers_tcp = call.lock().prefers_tcp();
+        self.add_paths(call, in_use(&permitted, prefers_tcp), now, shell);
+    }
+
+    /// Paths to candidates that the route permits.
+    fn add_paths<'b>(
+        &self,
+        call: &Arc<Call>,
+        candidates: impl IntoIterator<Item = ServerCandidate>,
+        now: Now,
+        shell: &mut impl Shell<'b>,
+    ) {
+        for ServerCandidate { transport, addr } in candidates {
+            if call.lock().knows_server(transport, addr) {
+                continue;
+            }
+            let path = match transport {
+                Transport::Udp => {
+                    let peer = Peer::Hijack(call.clone());
+                    self.reserve(addr, call.socket_hash, &peer, now, shell)
+                }
+                Transport::Tcp => self.dial(addr, &Peer::Hijack(call.clone()), now, shell),
+            };
+            let Some(path) = path else {
+                self.counters.dropped(DropReason::NoServerSocket);
+                continue;
+            };
+            if !call.lock().add_path(path, now) {
+                self.release(path, now, shell);
             }
         }
     }
 
-    fn add_path<'b>(
-        &self,
-        call: &Arc<Call>,
-        remote: SocketAddr,
-        now: Now,
-        shell: &mut impl Shell<'b>,
-    ) -> bool {
-        if call.lock().knows_server(remote) {
-            return true;
-        }
-        let peer = Peer::Hijack(call.clone());
-        let Some(path) = self.reserve(remote, call.socket_hash, &peer, now, shell) else {
-            self.counters.dropped(DropReason::NoServerSocket);
-            return false;
-        };
-        let added = call.lock().add_path(path, now);
-        if !added {
-            self.shared.release(path, now.mono);
-        }
-        added
-    }
-
-    fn sweep(&mut self, now: Now) {
+    fn sweep<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {
         self.join_reopened(now);
         let (shared, counters) = (&self.shared, &self.counters);
-        self.clients.retain(|_, peer| {
+        self.clients.retain(|path, peer| {
             if !peer.has_consent(now.mono)
                 && let ClientPeer::Direct(flow) = peer
             {
-                direct::close(shared, counters, flow, now);
+                direct::close(shared, counters, flow, now, shell);
             }
             // A long call of a client that moves about would gather tuples without end.
-            peer.has_consent(now.mono) && !peer.is_closed()
+            let stays = peer.has_consent(now.mono) && !peer.is_closed();
+            if !stays {
+                shell.hang_up_client(path);
+            }
+            stays
         });
         self.servers.retain(|_, peer| !peer.is_closed());
         self.shared.sweep(now.mono);
@@ -291,6 +307,10 @@ impl Multiplexer for Mux {
         shell: &mut impl Shell<'b>,
     ) {
         Self::handle_server(self, now, from, packet, shell);
+    }
+
+    fn handle_stream<'b>(&mut self, now: Now, event: StreamEvent, shell: &mut impl Shell<'b>) {
+        Self::handle_stream(self, now, event, shell);
     }
 
     fn handle_timeout<'b>(&mut self, now: Now, shell: &mut impl Shell<'b>) {

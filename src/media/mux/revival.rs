@@ -2,10 +2,9 @@
 //! kernel gives the client's packets to.
 
 use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::ice::{ClientPath, Counter, Now, ServerPath, Shell};
+use crate::ice::{ClientPath, Counter, Now, ServerCandidate, ServerPath, Shell, Transport};
 use crate::media::revival::{Arrival, Uplink};
 use crate::media::shared::{Call, Peer, REST};
 
@@ -25,9 +24,13 @@ impl Mux {
         for arrival in arrivals {
             let Arrival {
                 call,
-                servers,
+                mut servers,
                 uplink,
             } = arrival;
+            if uplink.is_some() {
+                // UDP has worked; what is known to work does not wait for TCP.
+                servers.retain(|candidate| candidate.transport == Transport::Udp);
+            }
             let named = uplink.is_some() || !servers.is_empty();
             if let Some(uplink) = uplink {
                 self.reopen(&call, uplink, now, shell);
@@ -55,8 +58,11 @@ impl Mux {
             self.shared.hold(path, &peer, now.mono)
         });
         let Some(path) = held else {
-            self.add_path(call, server, now, shell);
-            return;
+            let server = ServerCandidate {
+                transport: Transport::Udp,
+                addr: server,
+            };
+            return self.add_paths(call, [server], now, shell);
         };
         if !self.reopened.iter().any(|(_, _, socket)| *socket == path.socket) {
             self.reopened
@@ -83,13 +89,11 @@ impl Mux {
     pub(super) fn connect<'b>(
         &self,
         call: &Arc<Call>,
-        servers: impl IntoIterator<Item = SocketAddr>,
+        servers: impl IntoIterator<Item = ServerCandidate>,
         now: Now,
         shell: &mut impl Shell<'b>,
     ) -> bool {
-        for addr in servers {
-            self.add_path(call, addr, now, shell);
-        }
+        self.add_paths(call, servers, now, shell);
         self.add_early_candidates(call, now, shell);
         call.lock().server_paths().next().is_some()
     }

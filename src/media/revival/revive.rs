@@ -110,7 +110,7 @@ impl Reviver<'_> {
         // The server may have trickled the address in use, or made it up: no token names it then.
         self.shared.waiting.arrive(Arrival {
             call,
-            servers: call::servers(&claims, &policy).collect(),
+            servers: call::servers(&claims, &policy),
             uplink: record.uplink.filter(|uplink| policy.allow.permits(uplink.server)),
         });
         Ok(true)

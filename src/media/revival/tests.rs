@@ -43,6 +43,13 @@ fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+fn udp(text: &str) -> ServerCandidate {
+    ServerCandidate {
+        transport: Transport::Udp,
+        addr: addr(text),
+    }
+}
+
 fn listeners() -> Vec<(ListenerId, SocketAddr)> {
     ["0.0.0.0:6443", "[::]:6443"]
         .map(|text| (ListenerId(3), addr(text)))
@@ -221,7 +228,7 @@ fn a_revived_call_is_what_it_was() {
     assert!(Arc::ptr_eq(&best, &tuple));
     let (arrivals, more) = shared.waiting.take_arrivals(10);
     assert!(!more);
-    assert_eq!(arrivals[0].servers, [addr("10.0.0.2:20000")]);
+    assert_eq!(arrivals[0].servers, [udp("10.0.0.2:20000")]);
     assert_eq!(arrivals[0].uplink, Some(UPLINK));
 }
 
@@ -369,7 +376,7 @@ fn a_path_in_use_that_is_not_allowed_any_more_is_not_tried() {
     let sealed = snapshot(&[call(&token, "a", vec![tuple("198.51.100.7:50000", 10, None)])]);
     assert_eq!(revived(&shared, &sealed, NOW).0, Ok(1));
     let (arrivals, _) = shared.waiting.take_arrivals(1);
-    assert_eq!(arrivals[0].servers, [addr("10.0.0.2:20000")]);
+    assert_eq!(arrivals[0].servers, [udp("10.0.0.2:20000")]);
     assert_eq!(arrivals[0].uplink, None);
 }
 

@@ -1,7 +1,6 @@
 //! Revived calls until the shards have them: calls whose server leg is to be started, and client tuples that no shard
 //! has seen a packet of yet (the kernel decides which shard will).
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,14 +8,14 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::format::Uplink;
-use crate::ice::{ClientPath, Tuple};
+use crate::ice::{ClientPath, ServerCandidate, Tuple};
 use crate::media::shared::Call;
 
 /// A revived call, and the addresses at which its server may be.
 #[derive(Debug)]
 pub(in crate::media) struct Arrival {
     pub(in crate::media) call: Arc<Call>,
-    pub(in crate::media) servers: Vec<SocketAddr>,
+    pub(in crate::media) servers: Vec<ServerCandidate>,
     /// How it was reached before.
     pub(in crate::media) uplink: Option<Uplink>,
 }

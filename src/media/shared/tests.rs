@@ -118,7 +118,7 @@ fn limits_count_up_and_down() {
 fn trickled_candidates_are_bounded_and_expire() {
     let shared = shared(1);
     let candidate = |n| ServerCandidate {
-        transport: crate::ice::Transport::Udp,
+        transport: Transport::Udp,
         addr: addr(n),
     };
     (0..50).for_each(|n| shared.late_candidate("token", candidate(n), MONO));

@@ -1,8 +1,9 @@
+//! Trains of packets: one message of the sender, cut by the kernel, and one message of a receiver with UDP_GRO.
+
 #![expect(
     unsafe_code,
     reason = "UDP_SEGMENT has no safe wrapper among our dependencies"
 )]
-//! Trains of packets: one message of the sender, cut by the kernel, and one message of a receiver with UDP_GRO.
 
 use std::io;
 use std::os::fd::AsRawFd as _;

@@ -42,4 +42,4 @@ pub use rest::rest_clients;
 pub use topology::Topology;
 pub use trace::Trace;
 pub use workdir::WorkDir;
-pub use xrtc::{PORT, Xrtc, binary};
+pub use xrtc::{PORT, Xrtc, XrtcOptions, binary};

@@ -80,6 +80,22 @@ impl Namespace {
         self.ip(&["link", "set", interface, "up"])?;
         Ok(())
     }
+
+    /// Has its firewall drop UDP on `interface`, both ways, silently, as networks do that let only TCP out.
+    pub fn block_udp(&self, interface: &str) -> Result<()> {
+        let rules = format!(
+            "table inet lab {{
+                chain out {{ type filter hook output priority 0; oifname {interface} meta l4proto udp drop; }}
+                chain in {{ type filter hook input priority 0; iifname {interface} meta l4proto udp drop; }}
+            }}"
+        );
+        let output = self.command("nft").arg(rules).stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let reason = String::from_utf8_lossy(&output.stderr);
+        Err(Error::new(format!("nft: {}", reason.trim())))
+    }
 }
 
 impl Drop for Namespace {

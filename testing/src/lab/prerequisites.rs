@@ -14,7 +14,7 @@ pub(super) const PAGE_SCRIPTS: [&str; 2] = [
 /// The recording that `janus` ships, played on the video mountpoint.
 pub(super) const RECORDING: &str = "/usr/share/janus/recordings/rec-sample-video.mjr";
 
-const PROGRAMS: [&str; 6] = ["ip", "tcpdump", "janus", "chromium", "firefox-esr", "node"];
+const PROGRAMS: [&str; 7] = ["ip", "nft", "tcpdump", "janus", "chromium", "firefox-esr", "node"];
 
 /// The directory of the browser driver, its npm packages and the test page.
 pub(super) fn browser_directory() -> PathBuf {

@@ -31,6 +31,8 @@ impl Topology {
     pub const SERVER: [IpAddr; 2] = [v4(2, 2), v6(2, 2)];
     /// The browser's interface.
     pub const CLIENT_INTERFACE: &str = "to-proxy";
+    /// Janus' interface.
+    pub const SERVER_INTERFACE: &str = "to-proxy";
 
     /// Browser, proxy, Janus: the browser reaches only the proxy.
     pub fn proxied() -> Result<Self> {
@@ -42,11 +44,15 @@ impl Topology {
             .client
             .configure(Self::CLIENT_INTERFACE, &with_prefix(Self::CLIENT))?;
         hosts.proxy.configure("to-client", &with_prefix(Self::PROXY))?;
-        hosts.proxy.join("to-server", &hosts.server, "to-proxy")?;
+        hosts
+            .proxy
+            .join("to-server", &hosts.server, Self::SERVER_INTERFACE)?;
         hosts
             .proxy
             .configure("to-server", &with_prefix(Self::PROXY_INSIDE))?;
-        hosts.server.configure("to-proxy", &with_prefix(Self::SERVER))?;
+        hosts
+            .server
+            .configure(Self::SERVER_INTERFACE, &with_prefix(Self::SERVER))?;
         Ok(hosts)
     }
 

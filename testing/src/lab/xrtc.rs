@@ -13,6 +13,15 @@ pub const PORT: u16 = 6443;
 
 const START: Duration = Duration::from_secs(10);
 
+/// Switches of the lab's configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct XrtcOptions {
+    /// Clients are shown TCP candidates as well.
+    pub ice_tcp: bool,
+    /// The routes prefer Janus' TCP candidates.
+    pub icetcp: bool,
+}
+
 /// A running xrtc.
 #[derive(Debug)]
 pub struct Xrtc {
@@ -28,9 +37,14 @@ impl Xrtc {
     ///
     /// `/hijack` and `/direct` lead to the same Janus, one in each mode.
     pub fn start(topology: &Topology, work: &WorkDir) -> Result<Self> {
+        Self::start_with(topology, work, XrtcOptions::default())
+    }
+
+    /// The same with switches.
+    pub fn start_with(topology: &Topology, work: &WorkDir, options: XrtcOptions) -> Result<Self> {
         let root = page_root(work)?;
         let file = work.join("routes.yml");
-        fs::write(&file, routes(&root, &work.join("state")))?;
+        fs::write(&file, routes(&root, &work.join("state"), options))?;
         Self::spawn(&topology.proxy, work, vec!["run".into(), "-c".into(), file])
     }
 
@@ -147,7 +161,8 @@ pub(super) fn page_root(work: &WorkDir) -> io::Result<PathBuf> {
     Ok(root)
 }
 
-fn routes(root: &Path, state: &Path) -> String {
+fn routes(root: &Path, state: &Path, options: XrtcOptions) -> String {
+    let XrtcOptions { ice_tcp, icetcp } = options;
     let [http, ws] = Janus::servers(&Topology::SERVER[0].to_string());
     let [ipv4, ipv6] = Topology::PROXY;
     format!(
@@ -163,13 +178,15 @@ services:
     net:
       addr: ":{PORT}"
       enable_ice: true
-      candidate_ips:
+      candidate_ips: &candidate_ips
         - {ipv4}
         - "{ipv6}"
   front:
     proto: tcp
     net:
       addr: ":{PORT}"
+      enable_ice: {ice_tcp}
+      candidate_ips: *candidate_ips
     enable_http: true
     http:
       servername: _
@@ -177,10 +194,12 @@ services:
       routes:
         hijack:
           upstream: http://janus
+          icetcp: {icetcp}
           paths:
             - /hijack: /janus
         direct:
           upstream: http://janus
+          icetcp: {icetcp}
           icedirect: true
           paths:
             - /direct: /janus
@@ -196,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_labs_configuration_says_what_the_lab_means() {
-        let text = routes(Path::new("/tmp"), Path::new("/var/state"));
+        let text = routes(Path::new("/tmp"), Path::new("/var/state"), XrtcOptions::default());
         let config = xrtc::config::parse(&text, Path::new("/")).expect("it is valid");
         let http = config
             .services

@@ -15,8 +15,8 @@ use xrtc::config::{
     Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, TlsFiles, UpstreamGroup,
 };
 use xrtc::http::{
-    AsyncReadWrite, Calls, ConnInfo, Counters, Front, IceTcp, Limits, Served, Server, Shared, Site, Tls,
-    TokenMemory,
+    AccessLogs, AsyncReadWrite, Calls, ConnInfo, Counters, Front, IceTcp, Limits, LiveSite, Served, Server,
+    Shared, Site, Tls, TokenMemory,
 };
 use xrtc::ice::{KeyRing, RouteId};
 use xrtc::signaling::{Fact, ProxyCandidate, Refusal};
@@ -27,7 +27,7 @@ use crate::origin;
 /// How often changed certificates are looked for.
 const POLL: Duration = Duration::from_millis(20);
 /// For what must happen.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Here no call is made.
 struct NoCalls(Arc<KeyRing>);
@@ -87,6 +87,8 @@ pub(crate) struct Setup {
     pub(crate) http: bool,
     pub(crate) ice: bool,
     pub(crate) limits: Limits,
+    /// Each is at `/NUMBER`, the first also at all else; without any there is the echoing upstream.
+    pub(crate) groups: Vec<UpstreamGroup>,
 }
 
 impl Default for Setup {
@@ -99,6 +101,7 @@ impl Default for Setup {
             http: true,
             ice: true,
             limits: Limits::default(),
+            groups: Vec::new(),
         }
     }
 }
@@ -119,41 +122,48 @@ impl Setup {
             .collect()
     }
 
-    pub(crate) async fn start(self) -> Door {
-        let groups = [group(origin::start().await)];
+    pub(crate) async fn start(mut self) -> Door {
+        if self.groups.is_empty() {
+            self.groups.push(group(origin::start().await));
+        }
+        let numbered = (0..self.groups.len()).map(|number| route(number, &format!("/{number}")));
         let http = Http {
-            routes: vec![everything()],
+            routes: numbered.chain([route(0, "/")]).collect(),
             trusted_proxies: self.networks(),
             ..Http::default()
         };
         let counters = Arc::new(Counters::default());
         let shared = Arc::new(Shared {
-            upstreams: Arc::new(Upstreams::new(&groups).unwrap()),
+            upstreams: Arc::new(Upstreams::new(&self.groups).unwrap()),
             calls: Arc::new(NoCalls(Arc::new(KeyRing::new([7; 32], &[])))),
             memory: Arc::new(TokenMemory::default()),
             affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::default(),
+            access_logs: Arc::new(AccessLogs::new(counters.clone())),
         });
         let ice = Arc::new(IceEcho::default());
         let tls = match self.certificates.as_slice() {
             [] => None,
             files => Some(Tls::start(files, POLL, &counters).unwrap()),
         };
-        let front = Arc::new(Front {
-            site: self.http.then(|| Arc::new(Site::new(&http, shared))),
+        let front = Front {
+            limits: self.limits,
+            site: self
+                .http
+                .then(|| Arc::new(LiveSite::new(Site::new(&http, shared)))),
             ice_tcp: self.ice.then(|| ice.clone() as Arc<dyn IceTcp>),
             tls,
             redirect_https: self.redirect_https,
             trusted_proxies: self.networks(),
             counters: counters.clone(),
-        });
+        };
         let loopback = ListenAddr {
             ip: Some(IpAddr::from([127, 0, 0, 1])),
             port: 0,
         };
         let listeners = xrtc::http::bind(loopback).unwrap();
-        let server = Server::start(listeners, &front, self.limits).unwrap();
+        let server = Server::start(listeners, front).unwrap();
         Door {
             addr: server.addrs()[0],
             server,
@@ -188,20 +198,21 @@ fn group(addr: SocketAddr) -> UpstreamGroup {
     UpstreamGroup::new("echo", vec![server(Scheme::Http), server(Scheme::Ws)])
 }
 
-fn everything() -> Route {
+fn route(upstream: usize, prefix: &str) -> Route {
     Route {
-        tag: "all".into(),
-        id: RouteId::of("test", "all"),
-        upstream: 0,
+        tag: prefix.into(),
+        id: RouteId::of("test", prefix),
+        upstream,
         icetcp: false,
         icedirect: false,
         match_all: false,
         hosts: Vec::new(),
         protos: Vec::new(),
         paths: vec![PathRule {
-            prefix: "/".into(),
+            prefix: prefix.into(),
             rewrite: None,
         }],
+        limits: None,
     }
 }
 

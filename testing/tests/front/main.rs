@@ -10,4 +10,5 @@ mod proxies;
 mod refusals;
 mod segments;
 mod tls;
+mod upstream_tls;
 mod wire;

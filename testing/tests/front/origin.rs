@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -13,7 +14,14 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_tungstenite::HyperWebsocket;
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use xrtc::config::TlsFiles;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -25,12 +33,43 @@ pub(crate) async fn start() -> SocketAddr {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request).await) });
-            let serve = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            tokio::spawn(serve.with_upgrades());
+            tokio::spawn(serve(stream));
         }
     });
     addr
+}
+
+/// The same behind TLS.
+pub(crate) async fn start_tls(files: &TlsFiles) -> SocketAddr {
+    let chain = vec![CertificateDer::from_pem_file(&files.crt).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serve(stream).await;
+                }
+            });
+        }
+    });
+    addr
+}
+
+async fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request).await) });
+    let serve = http1::Builder::new().serve_connection(TokioIo::new(io), service);
+    // The proxy may break it off.
+    let _ = serve.with_upgrades().await;
 }
 
 async fn answer(mut request: Request<Incoming>) -> Response<Body> {
