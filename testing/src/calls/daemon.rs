@@ -12,6 +12,9 @@ use super::{Metrics, get};
 use crate::lab::{Error, Process, Result, WorkDir, binary};
 
 const START: Duration = Duration::from_secs(10);
+/// The address of its TCP port. xrtc sends no call to one of its own ports, and takes no account of the protocol then,
+/// so on the servers' address it would by chance have the number of a server's UDP port.
+const FRONT: &str = "127.0.0.3";
 /// The last line of the log before the daemon serves.
 const READY: &str = "admin: /metrics";
 
@@ -59,7 +62,7 @@ services:
     net: {{addr: "127.0.0.1:0", enable_ice: true, candidate_ips: ["127.0.0.1"]}}
   front:
     proto: tcp
-    net: {{addr: "127.0.0.1:0"}}
+    net: {{addr: "{FRONT}:0"}}
     enable_http: true
     http:
       routes:
