@@ -35,7 +35,11 @@ pub(crate) fn idle() -> Result<()> {
     let none: [PathBuf; 0] = [];
     for (what, arguments, ready) in [
         ("embedded default", &none[..], "the demo is at"),
-        ("deploy/routes.yml", &["-c".into(), example][..], "TCP service="),
+        (
+            "deploy/routes.yml",
+            &["-c".into(), example][..],
+            "service=\"tcp\"",
+        ),
     ] {
         let (all, own) = idle_of(arguments, ready, &WorkDir::new()?)?;
         report(format_args!(

@@ -100,9 +100,9 @@ impl Daemon {
         process.wait_for_line(READY, START)?;
         let log = process.log();
         Ok(Self {
-            http: logged_address(&log, "TCP")?,
-            media: logged_address(&log, "ICE over UDP")?,
-            admin: logged_address(&log, READY)?,
+            http: logged_address(&log, "service", "front")?,
+            media: logged_address(&log, "message", "ICE over UDP")?,
+            admin: logged_address(&log, "message", READY)?,
             process,
         })
     }
@@ -125,17 +125,13 @@ impl Daemon {
     }
 }
 
-/// The address in the log line whose message begins with `what`.
-fn logged_address(log: &str, what: &str) -> Result<SocketAddr> {
+/// The address in the log line of which `field` begins with `what`.
+fn logged_address(log: &str, field: &str, what: &str) -> Result<SocketAddr> {
     let address = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .map(|line| line["fields"].clone())
-        .filter(|fields| {
-            fields["message"]
-                .as_str()
-                .is_some_and(|message| message.starts_with(what))
-        })
+        .filter(|fields| fields[field].as_str().is_some_and(|text| text.starts_with(what)))
         .find_map(|fields| {
             let text = fields["addr"].as_str()?;
             let text = text.trim_start_matches("Some(").trim_end_matches(')');
