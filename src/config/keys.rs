@@ -46,7 +46,7 @@ pub(super) const NET: &[&str] = &[
     "trusted_proxies",
     "enable_ice",
     "candidate_ips",
-    "trusted_proxies",
+    "max_connections",
 ];
 /// An item of `services.<name>.net.certificates:`
 pub(super) const CERTIFICATE: &[&str] = &["crt", "key"];
@@ -54,6 +54,9 @@ pub(super) const CERTIFICATE: &[&str] = &["crt", "key"];
 pub(super) const HTTP: &[&str] = &[
     "servername",
     "root",
+    "try",
+    "access_log",
+    "limits",
     "max_conns",
     "idle_conn_timeout",
     "dial_timeout",
@@ -72,7 +75,26 @@ pub(super) const ROUTE: &[&str] = &[
     "hosts",
     "protos",
     "paths",
+    "limits",
 ];
+/// `access_log:`
+pub(super) const ACCESS_LOG: &[&str] = &["path", "format"];
+/// `limits:`, of `http` or a route.
+pub(super) const LIMITS: &[&str] = &[
+    "connections",
+    "requests_per_second",
+    "burst",
+    "per_network",
+    "header_bytes",
+    "body_bytes",
+    "websocket_message_bytes",
+    "header_timeout",
+    "idle_timeout",
+    "body_timeout",
+    "websocket_idle_timeout",
+];
+/// `limits.per_network:`
+pub(super) const PER_NETWORK: &[&str] = &["v4", "v6", "connections", "requests_per_second", "burst"];
 
 /// Names that keys had in older versions of the format.
 pub(super) const FORMER: &[(&str, &str)] = &[

@@ -19,8 +19,7 @@ pub struct Config {
     pub upstreams: Vec<UpstreamGroup>,
     /// Settings of the daemon as a whole.
     pub global: Global,
-    /// What the file asks for in vain or hardly means; one line each, with its line number. First, where there are
-    /// any, all keys that do nothing yet.
+    /// What the file asks for in vain or hardly means; one line each, with its line number.
     pub warnings: Vec<String>,
 }
 
@@ -127,6 +126,8 @@ pub struct Service {
     pub enable_ice: bool,
     /// The addresses shown to clients in candidates.
     pub candidate_ips: CandidateIps,
+    /// `max_connections`: client connections at once; more are closed at once (default 16 384).
+    pub max_connections: usize,
     /// HTTP on this service: always for `http`, with `enable_http` for `tcp`, never for `udp`.
     pub http: Option<Http>,
 }
@@ -167,6 +168,12 @@ pub struct Http {
     pub servername: Option<String>,
     /// Static files for what no route takes; `None`: 404.
     pub root: Option<PathBuf>,
+    /// `try`: the file of `root` that is served in place of one that is not there.
+    pub fallback: Option<String>,
+    /// Where requests are logged; `None`: nowhere.
+    pub access_log: Option<AccessLog>,
+    /// What clients may take up.
+    pub limits: Limits,
     /// Requests at once, per upstream server; `None`: as many as the process can hold.
     pub max_conns: Option<usize>,
     /// Idle upstream connections are closed after this (default 30 s).
@@ -192,6 +199,9 @@ impl Default for Http {
         Self {
             servername: None,
             root: None,
+            fallback: None,
+            access_log: None,
+            limits: Limits::default(),
             max_conns: None,
             idle_conn_timeout: Duration::from_secs(30),
             dial_timeout: Duration::from_secs(10),
@@ -226,6 +236,111 @@ pub struct Route {
     pub protos: Vec<String>,
     /// Path prefixes.
     pub paths: Vec<PathRule>,
+    /// What its clients may take up, counted by itself; `None`: as the section says, counted with it.
+    pub limits: Option<Limits>,
+}
+
+/// `access_log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where the lines go.
+    pub target: LogTarget,
+    /// What a line looks like.
+    pub format: LogFormat,
+}
+
+/// `access_log.path`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LogTarget {
+    /// `stdout`.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// `access_log.format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// The combined format of web servers, with more fields behind it.
+    #[default]
+    Combined,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `limits`: what the clients of a section or of a route may take up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests under way and open WebSockets at once, all clients together; `None`: any number.
+    pub connections: Option<usize>,
+    /// Requests of all clients together.
+    pub rate: Option<Rate>,
+    /// What one client network may take up of it.
+    pub per_network: NetworkLimits,
+    /// The header fields of a request (default 64 KiB).
+    pub header_bytes: usize,
+    /// The body of a request; `None`: any length.
+    pub body_bytes: Option<u64>,
+    /// A WebSocket message, in either direction (default 1 MiB).
+    pub websocket_message_bytes: usize,
+    /// For the header of a request to be complete (default 30 s).
+    pub header_timeout: Duration,
+    /// For the next request on a connection (default 75 s).
+    pub idle_timeout: Duration,
+    /// For the next piece of a request's body (default 60 s).
+    pub body_timeout: Duration,
+    /// For the next message of a WebSocket, from either side; `None`: for ever.
+    pub websocket_idle_timeout: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            rate: None,
+            per_network: NetworkLimits::default(),
+            header_bytes: 64 * 1024,
+            body_bytes: None,
+            websocket_message_bytes: 1024 * 1024,
+            header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(60),
+            websocket_idle_timeout: None,
+        }
+    }
+}
+
+/// `limits.per_network`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkLimits {
+    /// How many leading bits of an IPv4 address make a network (default 24).
+    pub v4: u8,
+    /// How many leading bits of an IPv6 address make a network (default 56).
+    pub v6: u8,
+    /// Requests under way and open WebSockets at once; `None`: any number.
+    pub connections: Option<usize>,
+    /// Requests.
+    pub rate: Option<Rate>,
+}
+
+impl Default for NetworkLimits {
+    fn default() -> Self {
+        Self {
+            v4: 24,
+            v6: 56,
+            connections: None,
+            rate: None,
+        }
+    }
+}
+
+/// `requests_per_second` and `burst`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: u32,
+    /// At once.
+    pub burst: u32,
 }
 
 /// One entry of `paths`.

@@ -14,7 +14,6 @@ use super::errors::{Mark, Problem, Sink};
 use super::keys;
 use super::listeners::Listeners;
 use super::model::{Config, Global, ServiceKind};
-use super::not_yet;
 use super::scalars::{choice, duration, integer, name, path, unexpected};
 use super::section::Section;
 use super::services;
@@ -45,7 +44,7 @@ pub(super) struct Walk<'a> {
     pub(super) listeners: Listeners,
     /// Each `root`, and where it stands.
     pub(super) roots: Vec<(PathBuf, Mark)>,
-    /// Private keys and where the daemon keeps its own.
+    /// Private keys, where the daemon keeps its own, and access logs.
     pub(super) secrets: Vec<PathBuf>,
     /// `service/tag` by id.
     ids: HashMap<RouteId, String>,
@@ -107,8 +106,7 @@ pub(super) fn config(root: &Node, base: &Path, sink: &mut Sink) -> Config {
     let global = global(top, &mut walk);
     walk.check_roots();
     let upstreams = walk.upstreams.into_groups();
-    let mut warnings: Vec<String> = not_yet::warning(root).into_iter().collect();
-    warnings.extend(sink.take_warnings());
+    let warnings = sink.take_warnings();
     Config {
         services,
         upstreams,

@@ -8,7 +8,8 @@ use crate::ice::RouteId;
 use super::addresses::{host_pattern, server_name};
 use super::errors::{Problem, Sink};
 use super::keys;
-use super::model::{Http, PathRule, Route};
+use super::limits::limits;
+use super::model::{AccessLog, Http, Limits, LogFormat, LogTarget, PathRule, Route};
 use super::resolve::Walk;
 use super::scalars::{boolean, choice, duration, integer, name, path, text, unexpected};
 use super::section::Section;
@@ -45,13 +46,23 @@ pub(super) fn http(service: &Key, section: Section<'_>, walk: &mut Walk<'_>) -> 
     if let (Some(root), Some(entry)) = (&http.root, section.entry("root")) {
         walk.roots.push((root.clone(), entry.mark()));
     }
+    http.fallback = fallback(section, sink);
+    http.access_log = access_log(section, walk.base, sink);
+    if let Some(AccessLog {
+        target: LogTarget::File(file),
+        ..
+    }) = &http.access_log
+    {
+        walk.secrets.push(file.clone());
+    }
+    http.limits = limits(section, &http.limits, sink);
     http.max_conns = section.value("max_conns", sink, |node| integer(node, 1..=MAX_CONNS));
     if let Some(Entry { key, value }) = section.entry("routes") {
         let routes = Section::open(key.mark, value, sink);
         http.routes = routes
             .entries
             .iter()
-            .map(|entry| route(service, entry, walk))
+            .map(|entry| route(service, entry, &http.limits, walk))
             .collect();
     }
     http
@@ -68,7 +79,45 @@ fn root(section: Section<'_>, base: &Path, sink: &mut Sink) -> Option<PathBuf> {
     Some(root)
 }
 
-fn route(service: &Key, Entry { key, value }: &Entry, walk: &mut Walk<'_>) -> Route {
+/// The file that stands in for one that is not there.
+fn fallback(section: Section<'_>, sink: &mut Sink) -> Option<String> {
+    const EXPECTED: &str = "the path of a file below `root`, like `/index.html`";
+    let entry = section.entry("try")?;
+    if section.entry("root").is_none() {
+        sink.warn(entry.key.mark, "`try` does nothing without `root`".to_owned());
+    }
+    section.value("try", sink, |node| {
+        url_path(text(node, EXPECTED)?)
+            .filter(|path| path != "/" && !path.starts_with("//"))
+            .ok_or_else(|| unexpected(EXPECTED, node))
+    })
+}
+
+fn access_log(section: Section<'_>, base: &Path, sink: &mut Sink) -> Option<AccessLog> {
+    const FORMATS: &[(&str, LogFormat)] = &[("combined", LogFormat::Combined), ("json", LogFormat::Json)];
+    let entry = section.entry("access_log")?;
+    let log = section.section("access_log", keys::ACCESS_LOG, sink);
+    log.required("path", keys::ACCESS_LOG, sink, || "`access_log`".to_owned());
+    let target = log.value("path", sink, |node| {
+        match text(node, "a file path, or `stdout`")? {
+            "stdout" => Ok(LogTarget::Stdout),
+            _ => path(node, base).map(LogTarget::File),
+        }
+    });
+    if let Some(LogTarget::File(file)) = &target
+        && file.parent().is_some_and(|directory| !directory.is_dir())
+    {
+        let text = format!("`access_log`: {} is in no directory that exists", file.display());
+        sink.warn(entry.key.mark, text);
+    }
+    let format = log.value("format", sink, |node| choice(node, FORMATS));
+    Some(AccessLog {
+        target: target?,
+        format: format.unwrap_or_default(),
+    })
+}
+
+fn route(service: &Key, Entry { key, value }: &Entry, of_section: &Limits, walk: &mut Walk<'_>) -> Route {
     let sink = &mut *walk.sink;
     sink.check(key.mark, name(&key.text));
     let section = Section::of(key.mark, value, keys::ROUTE, sink);
@@ -92,6 +141,9 @@ fn route(service: &Key, Entry { key, value }: &Entry, walk: &mut Walk<'_>) -> Ro
             .iter()
             .flat_map(|item| rules(item, walk.sink))
             .collect(),
+        limits: section
+            .entry("limits")
+            .map(|_| limits(section, of_section, walk.sink)),
     };
     walk.claim_id(service, key, route.id);
     check_conditions(key, section, &route, walk.sink);

@@ -7,9 +7,12 @@ use super::keys;
 use super::model::{CandidateHost, CandidateIps, Http, ListenAddr, Service, ServiceKind};
 use super::resolve::Walk;
 use super::routes;
-use super::scalars::boolean;
+use super::scalars::{boolean, integer};
 use super::section::Section;
 use super::tree::{Entry, Key, Node, Value, short};
+
+const MAX_CONNECTIONS: usize = 10_000_000;
+const DEFAULT_CONNECTIONS: usize = 16_384;
 
 /// Reads a service and claims its address.
 pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk: &mut Walk<'_>) -> Service {
@@ -28,6 +31,7 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
         walk.sink.error(entry.key.mark, problem);
     }
     let candidate_ips = candidate_ips(net, enable_ice, walk.sink);
+    let max_connections = max_connections(kind, net, walk.sink);
     let http = http(name, kind, section, walk).map(|http| Http {
         trusted_proxies: door.trusted_proxies.clone(),
         ..http
@@ -48,8 +52,19 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
         redirect_https: door.redirect_https,
         enable_ice,
         candidate_ips,
+        max_connections,
         http,
     }
+}
+
+fn max_connections(kind: ServiceKind, net: Section<'_>, sink: &mut Sink) -> usize {
+    const KEY: &str = "max_connections";
+    let written = net.value(KEY, sink, |node| integer(node, 1..=MAX_CONNECTIONS));
+    if let Some(entry) = net.entry(KEY).filter(|_| kind == ServiceKind::Udp) {
+        let proto = kind.as_str();
+        sink.error(entry.key.mark, Problem::NotForProto { key: KEY, proto });
+    }
+    written.unwrap_or(DEFAULT_CONNECTIONS)
 }
 
 fn addr(name: &Key, kind: ServiceKind, net: Section<'_>, walk: &mut Walk<'_>) -> ListenAddr {

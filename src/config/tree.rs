@@ -107,17 +107,6 @@ impl Node {
         }
     }
 
-    /// The value of a key, where this is a section and has it.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        let Value::Section(entries) = &self.value else {
-            return None;
-        };
-        entries
-            .iter()
-            .find(|entry| entry.key.text == key)
-            .map(|entry| &entry.value)
-    }
-
     /// Whether this is the text `text`.
     pub(super) fn is_text(&self, text: &str) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.text == text)

@@ -1,4 +1,6 @@
 //! The media plane as the HTTP side sees it: signalling facts become calls, addresses become candidates.
+//!
+//! What a reload replaces is one [`Generation`], swapped as a whole; calls and their tables outlive it.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -15,10 +17,9 @@ use crate::media::mux::socket_hash;
 use crate::media::shared::Shared;
 use crate::media::{Clock, Media};
 use crate::signaling::{Fact, ProxyCandidate, Refusal};
-use crate::upstream::Upstreams;
 
-use super::addresses::{self, IceService};
-use super::policies::Policies;
+use super::addresses;
+use super::generation::Generation;
 use super::scopes::{Scope, Scopes};
 
 /// What the HTTP side calls.
@@ -30,14 +31,10 @@ pub(super) struct MediaCalls {
     pub(super) media: Arc<Media>,
     /// The clock of the tables.
     pub(super) clock: Clock,
-    /// Where clients can send ICE.
-    pub(super) services: Vec<IceService>,
+    /// What the configuration amounts to now.
+    pub(super) generation: ArcSwap<Generation>,
     /// This machine's addresses, refreshed from time to time.
     pub(super) own_ips: ArcSwap<Vec<IpAddr>>,
-    /// Makes a route's allow-list.
-    pub(super) policies: Policies,
-    /// Resolves the names of `candidate_ips`.
-    pub(super) upstreams: Arc<Upstreams>,
     /// Which call a trickled candidate belongs to.
     pub(super) scopes: Mutex<Scopes>,
     /// Descriptions that were left as they were, by reason.
@@ -110,8 +107,9 @@ impl Calls for MediaCalls {
 
     fn client_candidates(&self, conn: &ConnInfo) -> Vec<ProxyCandidate> {
         let own = self.own_ips.load();
-        addresses::candidates(&self.services, conn.local.ip(), &own, |name| {
-            self.upstreams.names().known(name)
+        let now = self.generation.load();
+        addresses::candidates(&now.services, conn.local.ip(), &own, |name| {
+            now.upstreams.names().known(name)
         })
     }
 
@@ -120,7 +118,9 @@ impl Calls for MediaCalls {
     }
 
     fn permits(&self, route: &Route, upstream_ips: &[IpAddr], addr: SocketAddr) -> bool {
-        self.policies
+        self.generation
+            .load()
+            .policies
             .policy(route, &self.own_ips.load(), upstream_ips)
             .allow
             .permits(addr)

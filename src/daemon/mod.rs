@@ -2,19 +2,28 @@
 //! requests.
 //!
 //! ```text
-//!  config ─▶ key ─▶ media plane ─▶ upstream names ─▶ policies ─▶ revived calls ─▶ HTTP listeners ─▶ admin ─▶ signals ─▶ drain
+//!  config ─▶ key ─▶ media plane ─▶ upstream names ─▶ policies ─▶ revived calls ─▶ HTTP listeners ─▶ admin
+//!             reload ──────────────────▲                                                               │
+//!               └──────────────────────────────────────────────────────────────────────────────── signals ─▶ drain
 //! ```
 
 mod addresses;
 mod calls;
+mod generation;
 mod ice_tcp;
 mod key_store;
+mod listeners;
 mod logging;
 mod policies;
+mod reload;
 mod report;
 mod running;
 mod scopes;
+mod signals;
 mod snapshot;
+mod succession;
+mod systemd;
+mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,6 +62,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// An access log cannot be written.
+    #[error("access log {path}: {source}")]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A certificate went bad after the configuration was read.
     #[error("service {service}: {source}")]
     Tls {
@@ -77,7 +94,11 @@ impl StartError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => EX_USAGE,
-            Self::Key(_) | Self::Listen { .. } | Self::Tls { .. } | Self::System { .. } => 1,
+            Self::Key(_)
+            | Self::Listen { .. }
+            | Self::Tls { .. }
+            | Self::AccessLog { .. }
+            | Self::System { .. } => 1,
         }
     }
 
@@ -127,7 +148,7 @@ async fn serve(from_file: Option<Config>, file: Option<&Path>) -> Result<(), Sta
             "no state directory can be written; the key is in memory only and calls will not survive a restart"
         ),
     }
-    let running = Running::start(Arc::new(config), &key).await?;
+    let running = Running::start(Arc::new(config), &key, file).await?;
     if demo.is_some() {
         running.announce_demo();
     }

@@ -10,6 +10,7 @@ use crate::ice::{Counter, DropReason};
 use crate::signaling::Refusal;
 
 use super::calls::MediaCalls;
+use super::reload::Reloads;
 
 /// The daemon's numbers.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct DaemonReport {
     pub(super) calls: Arc<MediaCalls>,
     /// The HTTP side.
     pub(super) http: Arc<http::Counters>,
+    /// How reloads went.
+    pub(super) reloads: Reloads,
     /// Set when the daemon begins to stop.
     pub(super) draining: AtomicBool,
 }
@@ -69,6 +72,21 @@ impl Report for DaemonReport {
             "HTTP side events, by kind.",
             "event",
             self.http.list(),
+        );
+        let reloads = &self.reloads;
+        page.counters(
+            "xrtc_reloads_total",
+            "Reloads of the configuration, by what came of them.",
+            "result",
+            [
+                ("applied", reloads.applied.load(Ordering::Relaxed)),
+                ("refused", reloads.refused.load(Ordering::Relaxed)),
+            ],
+        );
+        page.gauge(
+            "xrtc_config_current",
+            "Whether the configuration file, as it was read last, is in effect.",
+            reloads.current.load(Ordering::Relaxed).into(),
         );
         page.finish()
     }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRAILER};
 use tokio::time::{Instant, timeout_at};
 
 use crate::signaling::{self, Direction};
@@ -80,13 +80,15 @@ pub(super) fn rewrite(
     let coding = Coding::of(headers);
     let rewritten = match coding {
         Coding::Identity => signalling.rewrite(direction, &whole),
-        Coding::Gzip | Coding::Deflate | Coding::Other => match coding.decode(&whole, LIMIT) {
-            Some(plain) => signalling.rewrite(direction, &plain),
-            None => {
-                signalling.shared.counters.bodies_encoded.add();
-                None
+        Coding::Gzip | Coding::Deflate | Coding::Brotli | Coding::Zstd | Coding::Other => {
+            match coding.decode(&whole, LIMIT) {
+                Some(plain) => signalling.rewrite(direction, &plain),
+                None => {
+                    signalling.shared.counters.bodies_encoded.add();
+                    None
+                }
             }
-        },
+        }
     };
     let body = match rewritten {
         Some(body) => {
@@ -99,6 +101,7 @@ pub(super) fn rewrite(
         None => whole,
     };
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.remove(TRAILER);
     body
 }
 

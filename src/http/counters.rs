@@ -79,6 +79,28 @@ counters! {
     requests,
     /// Requests over plain HTTP that were sent to HTTPS.
     redirected,
+    /// Requests refused because too many were under way, all clients together.
+    refused_connections,
+    /// Requests refused because too many came, all clients together.
+    refused_rate,
+    /// Requests refused because too many of one client network were under way.
+    refused_network_connections,
+    /// Requests refused because too many came from one client network.
+    refused_network_rate,
+    /// Requests refused because their header was too large.
+    refused_header_bytes,
+    /// Requests refused because their body was too large.
+    refused_body_bytes,
+    /// Requests whose body did not come in time.
+    uploads_stalled,
+    /// Connections closed because no request came, or its header did not end.
+    connections_expired,
+    /// Lines of access logs that could not be written, or not fast enough.
+    access_log_dropped,
+    /// WebSockets closed because no message came for too long.
+    websockets_idle,
+    /// WebSockets closed because a message was too long.
+    websocket_messages_too_long,
     /// WebSockets that came up, both legs.
     websockets_opened,
     /// WebSockets that ended.

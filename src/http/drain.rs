@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
+
+use super::slots::Slot;
 
 /// How far a server is on its way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +23,7 @@ pub enum Phase {
 #[derive(Clone)]
 pub struct Admission {
     phase: watch::Receiver<Phase>,
-    _slot: Option<Arc<OwnedSemaphorePermit>>,
+    _slot: Option<Arc<Slot>>,
     _request: Option<Arc<dyn Send + Sync>>,
 }
 
@@ -46,7 +48,7 @@ impl Admission {
 
     /// The same with a slot, given back when the last clone is dropped.
     #[must_use]
-    pub fn with_slot(&self, slot: OwnedSemaphorePermit) -> Self {
+    pub(super) fn with_slot(&self, slot: Slot) -> Self {
         Self {
             phase: self.phase.clone(),
             _slot: Some(Arc::new(slot)),

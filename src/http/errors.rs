@@ -4,13 +4,14 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
 use hyper::{Response, StatusCode};
 
 use crate::upstream::{Body, UpstreamError};
 
 use super::counters::Counters;
-use super::upload::UploadStalled;
+use super::limiter::Refused;
+use super::upload::{UploadStalled, UploadTooLarge};
 
 /// Why a request got no answer from an upstream or a file.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,15 @@ pub(super) enum Error {
     /// A WebSocket version other than 13.
     #[error("only version 13 of the WebSocket protocol is spoken here")]
     WebSocketVersion,
+    /// A header beyond its limit.
+    #[error("the request's header is too large")]
+    HeaderTooLarge,
+    /// A body beyond its limit.
+    #[error("the request's body is too large")]
+    BodyTooLarge,
+    /// A count is at its limit.
+    #[error("{}", limited(*.0))]
+    Limited(Refused),
     /// The client's body did not come.
     #[error("the request's body did not come in time")]
     UploadStalled,
@@ -55,6 +65,12 @@ impl Error {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Limited(Refused::NetworkConnections | Refused::NetworkRate) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Limited(Refused::Connections | Refused::Rate) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UploadStalled => StatusCode::REQUEST_TIMEOUT,
             Self::Upstream(error) => upstream_status(error),
             Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
@@ -66,6 +82,7 @@ impl Error {
         match self {
             Self::MethodNotAllowed => Some((ALLOW, "GET, HEAD")),
             Self::WebSocketVersion => Some((SEC_WEBSOCKET_VERSION, "13")),
+            Self::Limited(_) => Some((RETRY_AFTER, "1")),
             _ => None,
         }
     }
@@ -75,6 +92,7 @@ impl Error {
         // A request whose body failed is the client's failure, though the upstream's connection reports it.
         let error = match self {
             Self::Upstream(error) if error.cause::<UploadStalled>().is_some() => Self::UploadStalled,
+            Self::Upstream(error) if error.cause::<UploadTooLarge>().is_some() => Self::BodyTooLarge,
             Self::Upstream(UpstreamError::Upload(_)) => Self::UploadBroken,
             other => other,
         };
@@ -100,15 +118,30 @@ impl Error {
                 counters.upstream_header_timeout.add();
             }
             Self::Upstream(UpstreamError::Broken(_)) | Self::BadResponse(_) => counters.upstream_broken.add(),
+            Self::HeaderTooLarge => counters.refused_header_bytes.add(),
+            Self::BodyTooLarge => counters.refused_body_bytes.add(),
+            Self::Limited(Refused::Connections) => counters.refused_connections.add(),
+            Self::Limited(Refused::Rate) => counters.refused_rate.add(),
+            Self::Limited(Refused::NetworkConnections) => counters.refused_network_connections.add(),
+            Self::Limited(Refused::NetworkRate) => counters.refused_network_rate.add(),
+            Self::UploadStalled => counters.uploads_stalled.add(),
             Self::BadRequest(_)
             | Self::Upstream(UpstreamError::Upload(_))
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::UnknownProtocol
             | Self::WebSocketVersion
-            | Self::UploadStalled
             | Self::UploadBroken => {}
         }
+    }
+}
+
+fn limited(refused: Refused) -> &'static str {
+    match refused {
+        Refused::NetworkConnections => "too many requests of your network are under way",
+        Refused::NetworkRate => "too many requests came from your network",
+        Refused::Connections => "too many requests are under way",
+        Refused::Rate => "too many requests came",
     }
 }
 

@@ -1,10 +1,15 @@
-//! Static files for what no route takes: GET and HEAD, `index.html` for directories, no listings, nothing outside of
-//! the root (paths that try were refused before; the file service refuses them once more after decoding).
+//! Static files for what no route takes: GET and HEAD, ranges and conditions, `index.html` for directories, no
+//! listings, nothing outside of the root (paths that try were refused before; the file service refuses them once more
+//! after decoding).
+//!
+//! A sibling with `.br`, `.zst` or `.gz` behind its name is served in place of a file to those who take that coding.
 
 use std::path::Path;
 
-use http_body_util::BodyExt as _;
-use hyper::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RANGE};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use tower_http::services::ServeDir;
 use tower_service::Service as _;
 
@@ -12,19 +17,44 @@ use crate::upstream::Body;
 
 use super::errors::Error;
 
+/// What the usual tables lack, or have otherwise than players of HLS (RFC 8216 section 4) and DASH want it.
+const TYPES: [(&str, &str); 7] = [
+    ("m3u8", "application/vnd.apple.mpegurl"),
+    ("mpd", "application/dash+xml"),
+    ("m4s", "video/iso.segment"),
+    ("cmfv", "video/mp4"),
+    ("cmfa", "audio/mp4"),
+    ("m4a", "audio/mp4"),
+    ("ts", "video/mp2t"),
+];
+
 /// The files below one directory.
 #[derive(Clone, Debug)]
-pub(super) struct Files(ServeDir);
+pub(super) struct Files {
+    /// Files as they are, and their precompressed siblings.
+    either: ServeDir,
+    /// Files as they are: a range is of the plain file, whatever codings the client takes.
+    plain: ServeDir,
+    /// What stands in for a file that is not there.
+    fallback: Option<Uri>,
+}
 
 impl Files {
-    pub(super) fn new(root: &Path) -> Self {
-        Self(ServeDir::new(root))
+    /// The files below `root`; `fallback` is the path of one of them.
+    pub(super) fn new(root: &Path, fallback: Option<&str>) -> Self {
+        let plain = ServeDir::new(root);
+        Self {
+            either: plain
+                .clone()
+                .precompressed_br()
+                .precompressed_zstd()
+                .precompressed_gzip(),
+            plain,
+            fallback: fallback.and_then(|path| Uri::try_from(path).ok()),
+        }
     }
 
-    pub(super) async fn serve<B: Send + 'static>(
-        &self,
-        request: Request<B>,
-    ) -> Result<Response<Body>, Error> {
+    pub(super) async fn serve<B>(&self, request: Request<B>) -> Result<Response<Body>, Error> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Error::MethodNotAllowed);
         }
@@ -32,13 +62,46 @@ impl Files {
         if request.uri().path().starts_with("//") {
             return Err(Error::NotFound);
         }
-        let mut files = self.0.clone();
-        let Ok(response) = files
-            .call(request.map(|_| http_body_util::Empty::<bytes::Bytes>::new()))
+        let (mut head, _) = request.into_parts();
+        match (self.read(head.clone()).await, &self.fallback) {
+            (Err(Error::NotFound), Some(fallback)) => {
+                head.uri = fallback.clone();
+                self.read(head).await
+            }
+            (done, _) => done,
+        }
+    }
+
+    async fn read(&self, mut head: Parts) -> Result<Response<Body>, Error> {
+        let kind = type_of(head.uri.path());
+        let ranged = head.headers.contains_key(RANGE);
+        if ranged {
+            head.headers.remove(ACCEPT_ENCODING);
+        }
+        let mut files = if ranged {
+            self.plain.clone()
+        } else {
+            self.either.clone()
+        };
+        let Ok(mut response) = files
+            .call(Request::from_parts(head, Empty::<bytes::Bytes>::new()))
             .await;
         if response.status() == StatusCode::NOT_FOUND {
             return Err(Error::NotFound);
         }
+        if let Some(kind) = kind.filter(|_| response.headers().contains_key(CONTENT_TYPE)) {
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
         Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
     }
+}
+
+fn type_of(path: &str) -> Option<&'static str> {
+    let (_, ending) = path.rsplit_once('.')?;
+    TYPES
+        .iter()
+        .find(|(known, _)| ending.eq_ignore_ascii_case(known))
+        .map(|(_, kind)| *kind)
 }

@@ -20,18 +20,19 @@ use crate::wire::sniff::Sniffed;
 
 use super::counters::Counters;
 use super::drain::{Admission, Phase};
+use super::live::LiveSite;
 use super::opening::{Opening, OpeningError};
 use super::ports::{AsyncReadWrite, ConnInfo, IceTcp};
 use super::redirect::Redirect;
 use super::server::Limits;
-use super::site::{Site, Visitor};
+use super::site::Visitor;
 use super::tls::Tls;
 use super::{connection, h2, ssltcp};
 
 /// What a service takes.
 pub struct Front {
     /// HTTP; `None`: there is none.
-    pub site: Option<Arc<Site>>,
+    pub site: Option<Arc<LiveSite>>,
     /// ICE-TCP; `None`: there is none.
     pub ice_tcp: Option<Arc<dyn IceTcp>>,
     /// TLS; `None`: there is none.
@@ -40,6 +41,8 @@ pub struct Front {
     pub redirect_https: bool,
     /// Whose PROXY headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What a connection may take up.
+    pub limits: Limits,
     /// What happened.
     pub counters: Arc<Counters>,
 }
@@ -100,7 +103,6 @@ pub(super) struct Guest {
     pub(super) front: Arc<Front>,
     pub(super) conn: ConnInfo,
     pub(super) admission: Admission,
-    pub(super) limits: Limits,
 }
 
 impl Guest {
@@ -170,17 +172,17 @@ impl Guest {
         }
     }
 
-    fn visit(&self) -> Result<(Arc<Site>, Visitor), Refused> {
+    fn visit(&self) -> Result<(Arc<LiveSite>, Visitor), Refused> {
         let site = self.front.site.clone().ok_or(Refused::NoHttp)?;
         let redirect = Redirect {
             enabled: self.front.redirect_https,
             same_port: self.front.tls.is_some(),
         };
         let visitor = Visitor {
-            connection: site.shared.next_connection(),
+            connection: site.shared().next_connection(),
             conn: self.conn,
             admission: self.admission.clone(),
-            limits: self.limits,
+            limits: self.front.limits,
             redirect,
         };
         Ok((site, visitor))
@@ -224,7 +226,7 @@ impl Guest {
     async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<Option<T>, Refused> {
         let mut admission = self.admission.clone();
         tokio::select! {
-            done = timeout(self.limits.first_bytes_timeout, step) => done.map(Some).map_err(|_| Refused::TooSlow),
+            done = timeout(self.front.limits.first_bytes_timeout, step) => done.map(Some).map_err(|_| Refused::TooSlow),
             () = admission.reached(Phase::Draining) => Ok(None),
         }
     }

@@ -22,8 +22,9 @@ use crate::upstream::{Body, Guarded};
 
 use super::connection::MAX_HEAD;
 use super::drain::{Admission, Phase};
+use super::live::LiveSite;
 use super::ports::AsyncReadWrite;
-use super::site::{Site, Visitor};
+use super::site::Visitor;
 
 /// Requests at once; a page's long polls and WebSockets are among them.
 const MAX_STREAMS: u32 = 128;
@@ -45,13 +46,13 @@ const PARTING: Duration = Duration::from_secs(4);
 
 /// Serves requests until the client leaves, has had none under way for longer than the limits say, or the phase
 /// ends it: draining lets the requests under way finish, closing ends them.
-pub(super) async fn serve_http2<IO>(site: Arc<Site>, io: IO, visitor: Visitor)
+pub(super) async fn serve_http2<IO>(site: Arc<LiveSite>, io: IO, visitor: Visitor)
 where
     IO: AsyncReadWrite + 'static,
 {
     let tally = Tally::default();
-    let (mut admission, idle_timeout) = (visitor.admission.clone(), visitor.limits.header_timeout);
-    let counters = site.shared.counters.clone();
+    let (mut admission, idle_timeout) = (visitor.admission.clone(), visitor.limits.idle_timeout);
+    let counters = site.shared().counters.clone();
     let service = service_fn({
         let tally = tally.clone();
         move |request| {
@@ -110,7 +111,7 @@ async fn parting(mut admission: Admission) {
 }
 
 async fn answer(
-    site: &Site,
+    site: &LiveSite,
     mut visitor: Visitor,
     running: Running,
     mut request: Request<Incoming>,
@@ -118,7 +119,7 @@ async fn answer(
     let running = Arc::new(running);
     visitor.admission = visitor.admission.for_request(running.clone());
     join_cookies(request.headers_mut());
-    let response = site.handle(&visitor, request).await;
+    let response = site.handle(&visitor, request, None).await;
     running.answered();
     response.map(|body| Guarded::new(body, running).boxed_unsync())
 }

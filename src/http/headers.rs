@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use hyper::HeaderMap;
-use hyper::header::{
-    CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use ipnet::IpNet;
 
 use super::ports::ConnInfo;
@@ -20,20 +18,24 @@ const FORWARDED_PROTO: &str = "x-forwarded-proto";
 const MAX_REQUEST_ID: usize = 128;
 
 /// Fields that mean this connection and not the message (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
+/// `Trailer` is of the message: without it a trailer would not be passed on.
+const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("proxy-authorization"),
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
 ];
 
 /// Removes the fields of this hop, those that `Connection` names among them. Host is no option of a connection,
-/// whatever a client says: an upstream must not lose it.
+/// whatever a client says: an upstream must not lose it. What is left of `TE` is whether trailers are taken, since
+/// they are passed on.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let takes_trailers = list(headers, TE.as_str())
+        .iter()
+        .any(|coding| coding.eq_ignore_ascii_case("trailers"));
     for name in list(headers, CONNECTION.as_str()) {
         if !name.eq_ignore_ascii_case(HOST.as_str()) {
             headers.remove(name);
@@ -41,6 +43,9 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 
@@ -217,7 +222,8 @@ mod tests {
             ("connection", "host, close"),
             ("keep-alive", "timeout=5"),
             ("x-private", "1"),
-            ("te", "trailers"),
+            ("te", "deflate, trailers"),
+            ("trailer", "x-checksum"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("proxy-authorization", "secret"),
@@ -228,7 +234,8 @@ mod tests {
         strip_hop_by_hop(&mut map);
         let mut left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["authorization", "cookie", "host"]);
+        assert_eq!(left, ["authorization", "cookie", "host", "te", "trailer"]);
+        assert_eq!(map["te"], "trailers");
     }
 
     #[test]

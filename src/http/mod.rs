@@ -6,9 +6,11 @@
 //!                                                           └▶ IceTcp              ├▶ websocket ─▶ upstream, then relay
 //!                                                                                  └▶ files
 //! ```
-//! A [`Front`] is one service at work, a [`Site`] its `http:` section. The media plane is reached through [`Calls`] only. This is no cache and no general web
-//! server: static files are there for demo pages.
+//! A [`Front`] is one service at work; a reload gives it another, and its [`LiveSite`] another [`Site`], which is one
+//! `http:` section. The media plane is reached through [`Calls`] only. This is no cache and no general web server:
+//! static files are there for demo pages.
 
+mod access_log;
 mod affinity;
 mod certificates;
 mod connection;
@@ -24,7 +26,11 @@ mod front;
 mod generations;
 mod h2;
 mod headers;
+mod idle;
+mod limiter;
+mod limits;
 mod listen;
+mod live;
 mod memory;
 mod opening;
 mod ports;
@@ -38,18 +44,22 @@ mod retry;
 mod router;
 mod server;
 mod site;
+mod slots;
 mod ssltcp;
 mod target;
 mod tls;
 mod upload;
+mod visit;
 mod websocket;
 
+pub use access_log::AccessLogs;
 pub use affinity::Affinity;
 pub use counters::Counters;
 pub use drain::{Admission, Phase};
 pub use explain::{Asked, AskedError, Explanation};
 pub use front::Front;
 pub use listen::bind;
+pub use live::LiveSite;
 pub use memory::TokenMemory;
 pub use ports::{AsyncReadWrite, Calls, ConnInfo, IceTcp, Served};
 pub use server::{Limits, Server};

@@ -16,7 +16,7 @@ use super::errors::Error;
 use super::reply::Reply;
 use super::retry::{Attempts, Repeatable};
 use super::site::Exchange;
-use super::upload::{Upload, UploadStalled};
+use super::upload::{Upload, UploadStalled, UploadTooLarge};
 
 /// Endings of paths whose responses hold no signalling, so that they may come compressed.
 const ASSETS: [&str; 20] = [
@@ -30,10 +30,18 @@ pub(super) async fn forward(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
     let (parts, body) = request.into_parts();
-    let body = Upload::new(body, exchange.visitor.limits.body_timeout).boxed_unsync();
+    let limits = &exchange.limits;
+    let body = Upload::new(
+        body,
+        limits.body_timeout,
+        limits.body_bytes,
+        exchange.visit.clone(),
+    )
+    .boxed_unsync();
     let counters = &exchange.site.shared.counters;
     let gathered = content::gather(counters, Direction::ToServer, &parts.headers, body).await;
     let body = Repeatable::new(gathered.map_err(|incomplete| match incomplete {
+        Incomplete::Broken(error) if error.is::<UploadTooLarge>() => Error::BodyTooLarge,
         Incomplete::Broken(error) if !error.is::<UploadStalled>() => Error::UploadBroken,
         Incomplete::Broken(_) | Incomplete::Stalled => Error::UploadStalled,
     })?);
@@ -52,8 +60,10 @@ pub(super) async fn forward(
         let server = choice.lease.server();
         let signalling = exchange.signalling(server, exchange.visitor.connection).await;
         let ours = to_upstream(exchange, &signalling, &parts, &body);
+        exchange.visit.sent_to(server);
         match exchange.site.client.send(&choice.lease, ours).await {
             Ok(response) => {
+                exchange.visit.upstream_answered();
                 let reply = Reply::of(exchange, &parts.method, choice, signalling, response).await?;
                 if !(body.is_kept() && reply.is_disclaimer(exchange, &parts)) {
                     return Ok(reply.into_response(exchange, &parts));

@@ -3,22 +3,26 @@
 //! Text may be rewritten on its way; binary messages, pings and pongs pass. Back-pressure is per direction: a message
 //! is read only when the one before it has been taken. Whatever ends one leg ends the other at once.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use crate::config::Limits;
 use crate::signaling::Direction;
+use crate::upstream::Lease;
 
 use super::context::Signalling;
 use super::drain::{Admission, Phase};
+use super::visit::Visit;
 
 /// Messages that are passed on with one flush, if that many are there at once.
 const BATCH: usize = 32;
@@ -47,23 +51,75 @@ enum Farewell {
     Drop,
 }
 
-/// Relays until one side ends or the server closes, then ends the other.
-pub(super) async fn relay<C, S>(
-    client: WebSocketStream<C>,
-    server: WebSocketStream<S>,
-    signalling: &Signalling,
-    mut admission: Admission,
-) where
+/// What a WebSocket is subject to on its way through.
+pub(super) struct Passage {
+    pub(super) signalling: Signalling,
+    pub(super) admission: Admission,
+    pub(super) limits: Arc<Limits>,
+    pub(super) visit: Arc<Visit>,
+    /// Held to its end: the server counts as busy with it.
+    pub(super) _lease: Arc<Lease>,
+}
+
+impl Passage {
+    fn ended(&self, end: &End) {
+        match end {
+            End::Closed(_) => self.visit.completed(),
+            End::SenderFaulty(CloseCode::Size) => {
+                self.signalling.shared.counters.websocket_messages_too_long.add();
+            }
+            End::SenderFaulty(_) | End::SenderGone | End::ReceiverGone => {}
+        }
+    }
+}
+
+/// When the last message passed, in either direction.
+struct Traffic(Mutex<Instant>);
+
+impl Traffic {
+    fn passed(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Returns when nothing has passed for `patience`; without one never.
+    async fn ceased(&self, patience: Option<Duration>) {
+        let Some(patience) = patience else {
+            return std::future::pending().await;
+        };
+        loop {
+            let deadline = *self.0.lock().unwrap_or_else(PoisonError::into_inner) + patience;
+            if deadline <= Instant::now() {
+                return;
+            }
+            sleep_until(deadline).await;
+        }
+    }
+}
+
+/// Relays until one side ends, nothing has passed for too long or the server closes, then ends what is left.
+pub(super) async fn relay<C, S>(client: WebSocketStream<C>, server: WebSocketStream<S>, passage: Passage)
+where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut to_client, mut from_client) = client.split();
     let (mut to_server, mut from_server) = server.split();
+    let traffic = Traffic(Mutex::new(Instant::now()));
+    let mut admission = passage.admission.clone();
+    let passage = &passage;
     let (client_farewell, server_farewell) = tokio::select! {
-        end = pump(&mut from_client, &mut to_server, signalling, Direction::ToServer) => farewells(end),
-        end = pump(&mut from_server, &mut to_client, signalling, Direction::ToClient) => {
+        end = pump(&mut from_client, &mut to_server, passage, &traffic, Direction::ToServer) => {
+            passage.ended(&end);
+            farewells(end)
+        }
+        end = pump(&mut from_server, &mut to_client, passage, &traffic, Direction::ToClient) => {
+            passage.ended(&end);
             let (server, client) = farewells(end);
             (client, server)
+        }
+        () = traffic.ceased(passage.limits.websocket_idle_timeout) => {
+            passage.signalling.shared.counters.websockets_idle.add();
+            (going_away(), going_away())
         }
         () = admission.reached(Phase::Closing) => (going_away(), going_away()),
     };
@@ -74,12 +130,18 @@ pub(super) async fn relay<C, S>(
 }
 
 /// Passes messages on until the direction ends, the last one included.
-async fn pump<R, W>(from: &mut R, to: &mut W, signalling: &Signalling, direction: Direction) -> End
+async fn pump<R, W>(
+    from: &mut R,
+    to: &mut W,
+    passage: &Passage,
+    traffic: &Traffic,
+    direction: Direction,
+) -> End
 where
     R: Stream<Item = Result<Message, Error>> + Unpin,
     W: Sink<Message, Error = Error> + Unpin,
 {
-    let end = pass_on(from, to, signalling, direction).await;
+    let end = pass_on(from, to, passage, traffic, direction).await;
     if !matches!(end, End::ReceiverGone) {
         // A half keeps the last message that was fed to it until it is flushed, and loses it when it is put together
         // with the other. A receiver that does not take it is no reason to wait.
@@ -88,7 +150,13 @@ where
     end
 }
 
-async fn pass_on<R, W>(from: &mut R, to: &mut W, signalling: &Signalling, direction: Direction) -> End
+async fn pass_on<R, W>(
+    from: &mut R,
+    to: &mut W,
+    passage: &Passage,
+    traffic: &Traffic,
+    direction: Direction,
+) -> End
 where
     R: Stream<Item = Result<Message, Error>> + Unpin,
     W: Sink<Message, Error = Error> + Unpin,
@@ -102,7 +170,14 @@ where
                 Some(Err(error)) => return fault(&error),
                 None => return End::SenderGone,
             };
-            if to.feed(rewritten(message, signalling, direction)).await.is_err() {
+            traffic.passed();
+            let received = message.len();
+            let message = rewritten(message, &passage.signalling, direction);
+            match direction {
+                Direction::ToServer => passage.visit.received(received),
+                Direction::ToClient => passage.visit.sent(message.len()),
+            }
+            if to.feed(message).await.is_err() {
                 return End::ReceiverGone;
             }
             let ready = if left > 0 {

@@ -238,6 +238,7 @@ mod tests {
                     rewrite: rewrite.map(Into::into),
                 })
                 .collect(),
+            limits: None,
         }
     }
 

@@ -7,15 +7,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+
+use crate::config;
 
 use super::drain::{Admission, Phase};
 use super::front::{Front, Guest};
 use super::ports::ConnInfo;
+use super::slots::Slots;
 
 /// Pause after an error that would only come again at once, such as having no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -26,30 +30,40 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+const FIRST_BYTES: Duration = Duration::from_secs(10);
+const CONNECTIONS: usize = 16_384;
 /// What the kernel may hold of what it has not sent yet: behind more of it, what is urgent on ICE-TCP would be late.
 const UNSENT: u32 = 16 * 1024;
 
-/// Bounds on what clients may take up.
+/// Bounds on a client connection; what bounds its requests is their route's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once, WebSockets among them; more are closed at once.
     pub connections: usize,
     /// For a connection to tell what it speaks, and for its TLS handshake.
     pub first_bytes_timeout: Duration,
-    /// For the headers of a request to be complete, and for an idle connection.
+    /// For the headers of a request to be complete.
     pub header_timeout: Duration,
-    /// For the next piece of a request's body.
-    pub body_timeout: Duration,
+    /// For the next request.
+    pub idle_timeout: Duration,
+}
+
+impl Limits {
+    /// Those of a service with `connections` at once and this section.
+    #[must_use]
+    pub fn of(connections: usize, config: &config::Limits) -> Self {
+        Self {
+            first_bytes_timeout: FIRST_BYTES,
+            connections,
+            header_timeout: config.header_timeout,
+            idle_timeout: config.idle_timeout,
+        }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: 16_384,
-            first_bytes_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(30),
-            body_timeout: Duration::from_secs(60),
-        }
+        Self::of(CONNECTIONS, &config::Limits::default())
     }
 }
 
@@ -58,6 +72,8 @@ impl Default for Limits {
 pub struct Server {
     addrs: Vec<SocketAddr>,
     phase: watch::Sender<Phase>,
+    front: Arc<ArcSwap<Front>>,
+    slots: Arc<Slots>,
     acceptors: Vec<JoinHandle<()>>,
 }
 
@@ -66,13 +82,14 @@ impl Server {
     ///
     /// # Errors
     /// A listener that does not know its address.
-    pub fn start(listeners: Vec<TcpListener>, front: &Arc<Front>, limits: Limits) -> io::Result<Self> {
+    pub fn start(listeners: Vec<TcpListener>, front: Front) -> io::Result<Self> {
         let addrs = listeners
             .iter()
             .map(TcpListener::local_addr)
             .collect::<io::Result<_>>()?;
         let (phase, _) = watch::channel(Phase::Running);
-        let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        let slots = Arc::new(Slots::new(front.limits.connections));
+        let front = Arc::new(ArcSwap::from_pointee(front));
         let acceptors = listeners
             .into_iter()
             .map(|listener| {
@@ -80,7 +97,6 @@ impl Server {
                     front: front.clone(),
                     slots: slots.clone(),
                     admission: Admission::new(&phase),
-                    limits,
                 };
                 tokio::spawn(acceptor.run(listener))
             })
@@ -88,6 +104,8 @@ impl Server {
         Ok(Self {
             addrs,
             phase,
+            front,
+            slots,
             acceptors,
         })
     }
@@ -96,6 +114,12 @@ impl Server {
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// Gives the next connections another front; those that are there stay with theirs.
+    pub fn replace(&self, front: Front) {
+        self.slots.resize(front.limits.connections);
+        self.front.store(Arc::new(front));
     }
 
     /// Stops accepting, closes idle connections, lets requests finish and WebSockets go on until `deadline` has
@@ -114,10 +138,9 @@ impl Server {
 }
 
 struct Acceptor {
-    front: Arc<Front>,
-    slots: Arc<Semaphore>,
+    front: Arc<ArcSwap<Front>>,
+    slots: Arc<Slots>,
     admission: Admission,
-    limits: Limits,
 }
 
 impl Acceptor {
@@ -136,7 +159,7 @@ impl Acceptor {
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    self.front.counters.accept_errors.add();
+                    self.front.load().counters.accept_errors.add();
                     // Once for each time of trouble: clients can bring it about.
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "cannot accept connections");
@@ -148,8 +171,9 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, remote: SocketAddr) {
-        let counters = &self.front.counters;
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+        let front = self.front.load_full();
+        let counters = &front.counters;
+        let Some(slot) = self.slots.take() else {
             counters.connections_refused.add();
             return;
         };
@@ -164,10 +188,9 @@ impl Acceptor {
             secure: false,
         };
         let guest = Guest {
-            front: self.front.clone(),
+            front,
             conn,
             admission: self.admission.with_slot(slot),
-            limits: self.limits,
         };
         tokio::spawn(guest.serve(stream));
     }

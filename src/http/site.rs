@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
-use hyper::{HeaderMap, Request, Response, Uri};
+use hyper::{HeaderMap, Method, Request, Response, Uri};
 use ipnet::IpNet;
 
-use crate::config::{Http, PathRule, Route, Server};
+use crate::config::{Http, Limits, PathRule, Route, Server};
 use crate::upstream::{Body, Client, Upstreams};
 
+use super::access_log::{AccessLogs, Log};
 use super::affinity::Affinity;
 use super::context::Signalling;
 use super::counters::Counters;
@@ -19,12 +20,15 @@ use super::drain::Admission;
 use super::errors::Error;
 use super::files::Files;
 use super::headers::{self, Hop, REQUEST_ID};
+use super::idle::Busy;
+use super::limits::{Scope, Scopes};
 use super::memory::TokenMemory;
 use super::ports::{Calls, ConnInfo};
 use super::redirect::Redirect;
 use super::router::Router;
-use super::server::Limits;
+use super::server::Limits as ConnLimits;
 use super::target::Target;
+use super::visit::Visit;
 use super::{proxy, websocket};
 
 /// What all sites of the daemon share, and what outlives a reload.
@@ -39,6 +43,8 @@ pub struct Shared {
     pub affinity: Arc<Affinity>,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// The access logs; those of the sections must be open.
+    pub access_logs: Arc<AccessLogs>,
     /// Numbers connections and WebSockets; start at any value.
     pub connections: Arc<AtomicU64>,
 }
@@ -66,6 +72,8 @@ pub struct Site {
     pub(super) client: Client,
     router: Router,
     files: Option<Files>,
+    scopes: Scopes,
+    log: Option<Log>,
     trusted_proxies: Vec<IpNet>,
 }
 
@@ -75,7 +83,7 @@ pub(super) struct Visitor {
     pub(super) connection: u64,
     pub(super) conn: ConnInfo,
     pub(super) admission: Admission,
-    pub(super) limits: Limits,
+    pub(super) limits: ConnLimits,
     pub(super) redirect: Redirect,
 }
 
@@ -90,31 +98,70 @@ pub(super) struct Exchange<'a> {
     /// The client came over TLS, to us or to a proxy that we trust.
     pub(super) secure: bool,
     pub(super) id: &'a HeaderValue,
+    pub(super) limits: Arc<Limits>,
+    pub(super) visit: Arc<Visit>,
 }
 
 impl Site {
     /// The site of a section.
     #[must_use]
     pub fn new(http: &Http, shared: Arc<Shared>) -> Self {
+        Self::build(http, shared, None)
+    }
+
+    /// The site that takes over from another: what its clients take up stays counted.
+    pub(super) fn after(before: &Self, http: &Http, shared: Arc<Shared>) -> Self {
+        Self::build(http, shared, Some(&before.scopes))
+    }
+
+    fn build(http: &Http, shared: Arc<Shared>, before: Option<&Scopes>) -> Self {
         Self {
             client: Client::new(&shared.upstreams, http),
             router: Router::new(http),
-            files: http.root.as_deref().map(Files::new),
+            files: http
+                .root
+                .as_deref()
+                .map(|root| Files::new(root, http.fallback.as_deref())),
+            scopes: Scopes::new(http, before),
+            log: shared.access_logs.of(http.access_log.as_ref()),
             trusted_proxies: http.trusted_proxies.clone(),
             shared,
         }
     }
 
     /// Answers a request, whatever happens.
-    pub(super) async fn handle(&self, visitor: &Visitor, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn handle(
+        &self,
+        visitor: &Visitor,
+        request: Request<Incoming>,
+        busy: Option<Busy>,
+    ) -> Response<Body> {
         self.shared.counters.requests.add();
         let id = headers::request_id(request.headers());
-        let mut response = match self.answer(visitor, request, &id).await {
+        let client = headers::client_ip(request.headers(), &visitor.conn, &self.trusted_proxies);
+        let visit = Visit::begin(&request, client, &id, self.log.clone(), busy);
+        let head_only = request.method() == Method::HEAD;
+        let mut response = match self.answer(visitor, request, &id, &visit).await {
             Ok(response) => response,
             Err(error) => error.into_response(&self.shared.counters),
         };
         response.headers_mut().insert(REQUEST_ID, id);
-        response
+        visit.answered(head_only, response)
+    }
+
+    /// The limits that a request is under, which it is within.
+    fn admit(
+        &self,
+        request: &Request<Incoming>,
+        route: Option<&Arc<Route>>,
+        visit: &Visit,
+    ) -> Result<&Scope, Error> {
+        let scope = self.scopes.of(route.map(|route| route.id));
+        if let Some(route) = route {
+            visit.routed(route);
+        }
+        visit.admitted(scope.admit(request, visit.client())?);
+        Ok(scope)
     }
 
     /// Peers whose word on where a request came from is taken.
@@ -127,6 +174,7 @@ impl Site {
         visitor: &Visitor,
         mut request: Request<Incoming>,
         id: &HeaderValue,
+        visit: &Arc<Visit>,
     ) -> Result<Response<Body>, Error> {
         let upgrade = websocket::is_handshake(&request);
         let target = Target::of(&request, upgrade)?;
@@ -135,7 +183,9 @@ impl Site {
             self.shared.counters.redirected.add();
             return visitor.redirect.response(&target.authority, request.uri());
         }
-        let Some(found) = self.router.route(&target.key()) else {
+        let found = self.router.route(&target.key());
+        let scope = self.admit(&request, found.as_ref().map(|found| &found.route), visit)?;
+        let Some(found) = found else {
             let files = self.files.as_ref().ok_or(Error::NotFound)?;
             return files.serve(request).await;
         };
@@ -150,6 +200,8 @@ impl Site {
             target,
             secure,
             id,
+            limits: scope.limits.clone(),
+            visit: visit.clone(),
         };
         if upgrade {
             websocket::serve(&exchange, request).await

@@ -30,7 +30,8 @@ pub enum TlsError {
     Library(#[from] rustls::Error),
 }
 
-/// The TLS of one service.
+/// The TLS of one service; clones are of the same.
+#[derive(Clone)]
 pub struct Tls(TlsAcceptor);
 
 impl std::fmt::Debug for Tls {

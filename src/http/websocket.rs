@@ -3,8 +3,6 @@
 //!
 //! No extension is negotiated on either side, so that messages can be read.
 
-use std::sync::Arc;
-
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
@@ -21,12 +19,12 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::upstream::{Body, Lease, Purpose};
+use crate::upstream::{Body, Purpose};
 
 use super::affinity::Choice;
 use super::context::Signalling;
-use super::drain::Admission;
 use super::errors::Error;
+use super::relay::Passage;
 use super::reply::Reply;
 use super::retry::{self, Attempts};
 use super::site::Exchange;
@@ -34,8 +32,6 @@ use super::target::list;
 use super::{headers, relay};
 
 const WEBSOCKET: &str = "websocket";
-/// The longest message that passes; longer ones end the WebSocket with code 1009.
-const MAX_MESSAGE: usize = 1024 * 1024;
 /// Of each leg; tungstenite's own default is for bulk transfer.
 const BUFFER: usize = 16 * 1024;
 
@@ -93,8 +89,15 @@ pub(super) async fn serve(
     if let Some(cookie) = choice.cookie {
         accepted.headers_mut().append(SET_COOKIE, cookie);
     }
-    let admission = exchange.visitor.admission.clone();
-    tokio::spawn(run(client, server, signalling, choice.lease, admission));
+    let passage = Passage {
+        signalling,
+        admission: exchange.visitor.admission.clone(),
+        limits: exchange.limits.clone(),
+        visit: exchange.visit.clone(),
+        _lease: choice.lease,
+    };
+    passage.visit.is_websocket();
+    tokio::spawn(run(client, server, passage));
     Ok(accepted)
 }
 
@@ -140,8 +143,10 @@ async fn open(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -
         let choice = attempts.choose(exchange, Purpose::WebSocket, request.headers())?;
         let signalling = exchange.signalling(choice.lease.server(), connection).await;
         let ours = handshake(exchange, request, key);
+        exchange.visit.sent_to(choice.lease.server());
         match site.client.send(&choice.lease, ours).await {
             Ok(response) => {
+                exchange.visit.upstream_answered();
                 return Ok(Opened {
                     choice,
                     signalling,
@@ -156,10 +161,11 @@ async fn open(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -
     }
 }
 
-fn config() -> WebSocketConfig {
+/// Longer messages end the WebSocket with code 1009.
+fn config(max_message: usize) -> WebSocketConfig {
     WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE))
+        .max_message_size(Some(max_message))
+        .max_frame_size(Some(max_message))
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
 }
@@ -210,21 +216,16 @@ fn copy_headers(theirs: &HeaderMap, ours: &mut HeaderMap) {
 
 /// Waits for both connections to be upgraded and relays between them. If the client is gone by then, so is the
 /// upstream's connection. The server counts as busy with it all the while.
-async fn run(
-    client: OnUpgrade,
-    server: OnUpgrade,
-    signalling: Signalling,
-    _lease: Arc<Lease>,
-    admission: Admission,
-) {
+async fn run(client: OnUpgrade, server: OnUpgrade, passage: Passage) {
     let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
         return;
     };
-    let client = WebSocketStream::from_raw_socket(TokioIo::new(client), Role::Server, Some(config()));
-    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, Some(config()));
+    let config = Some(config(passage.limits.websocket_message_bytes));
+    let client = WebSocketStream::from_raw_socket(TokioIo::new(client), Role::Server, config);
+    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, config);
     let (client, server) = tokio::join!(client, server);
-    let shared = signalling.shared.clone();
+    let shared = passage.signalling.shared.clone();
     shared.counters.websockets_opened.add();
-    relay::relay(client, server, &signalling, admission).await;
+    relay::relay(client, server, passage).await;
     shared.counters.websockets_closed.add();
 }

@@ -71,6 +71,11 @@ impl Group {
         }
     }
 
+    /// Whether it is what [`Self::new`] would make of this, apart from its state.
+    pub(super) fn is_of(&self, config: &UpstreamGroup, tls: TlsId) -> bool {
+        self.config == *config && self.tls == tls
+    }
+
     /// The group as configured.
     #[must_use]
     pub fn config(&self) -> &UpstreamGroup {

@@ -18,6 +18,7 @@ mod tls;
 mod upload;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 
@@ -33,7 +34,7 @@ pub use peer::{Lease, Peer, ServerId};
 /// Every upstream group of a configuration.
 #[derive(Debug)]
 pub struct Upstreams {
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
     names: Names,
     tls: tls::Settings,
 }
@@ -45,13 +46,28 @@ impl Upstreams {
     /// # Errors
     /// The system's roots, or those of a group, are needed and cannot be read.
     pub fn new(groups: &[UpstreamGroup]) -> std::io::Result<Self> {
+        Self::build(groups, Names::default(), &[])
+    }
+
+    /// Those of a new configuration. What is known of names stays known, and groups that are the same stay as they
+    /// are: whose turn it is, who is down, who is busy.
+    ///
+    /// # Errors
+    /// As of [`Self::new`].
+    pub fn succeed(&self, groups: &[UpstreamGroup]) -> std::io::Result<Self> {
+        Self::build(groups, self.names.clone(), &self.groups)
+    }
+
+    fn build(groups: &[UpstreamGroup], names: Names, before: &[Arc<Group>]) -> std::io::Result<Self> {
         let mut settings = tls::Settings::default();
-        let groups = groups
-            .iter()
-            .map(|group| Ok(Group::new(group, settings.of(group)?)));
+        let groups = groups.iter().map(|group| {
+            let tls = settings.of(group)?;
+            let same = before.iter().find(|before| before.is_of(group, tls));
+            Ok(same.cloned().unwrap_or_else(|| Arc::new(Group::new(group, tls))))
+        });
         Ok(Self {
             groups: groups.collect::<std::io::Result<_>>()?,
-            names: Names::default(),
+            names,
             tls: settings,
         })
     }
@@ -88,13 +104,13 @@ impl Upstreams {
     /// Looks up every server name whose answer is not fresh. To be called at start and every
     /// [`FRESH_FOR`] or so; names that fail keep their last good answer.
     pub async fn refresh(&self) {
-        let peers = self.groups.iter().flat_map(Group::all);
+        let peers = self.groups.iter().flat_map(|group| group.all());
         join_all(peers.map(|peer| self.names.resolve(&peer.server().host))).await;
     }
 
     /// Runs the active checks of the groups that ask for them, for as long as it is polled.
     pub async fn check_health(&self) {
-        let checks = self.groups.iter().filter_map(Group::checks);
+        let checks = self.groups.iter().filter_map(|group| group.checks());
         join_all(checks.map(|checks| checks.run(self))).await;
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::super::keys;
 use super::super::model::*;
-use super::super::not_yet::NOT_YET;
 use super::super::{load, parse};
 use super::ok;
 use super::pair::Pair;
@@ -133,10 +132,7 @@ fn the_shape_of_the_original_loads() {
         Some(2)
     );
 
-    assert_eq!(
-        config.warnings,
-        ["accepted, but without effect yet: `flush_interval` (line 41), `global_flush_interval` (line 42)"]
-    );
+    assert_eq!(config.warnings, [""; 0]);
 }
 
 #[test]
@@ -260,7 +256,7 @@ services:
     proto: tcp
     net: {addr: ':1', tls_crt_file: CRT, tls_key_file: KEY,
       certificates: [{crt: CRT, key: KEY}], redirect_https: true, trusted_proxies: [10.0.0.0/8],
-      enable_ice: true, candidate_ips: [auto]}
+      enable_ice: true, candidate_ips: [auto], max_connections: 5}
     enable_http: true
     http:
       servername: example.com
@@ -272,6 +268,20 @@ services:
       keepalive_timeout: 4s
       flush_interval: 5s
       global_flush_interval: 6s
+      try: /index.html
+      access_log: {path: src.log, format: json}
+      limits:
+        connections: 1
+        requests_per_second: 2
+        burst: 3
+        per_network: {v4: 32, v6: 64, connections: 4, requests_per_second: 5, burst: 6}
+        header_bytes: 7KiB
+        body_bytes: 8MiB
+        websocket_message_bytes: 9
+        header_timeout: 10s
+        idle_timeout: 11s
+        body_timeout: 12s
+        websocket_idle_timeout: 13s
       routes:
         r:
           upstream: http://g
@@ -281,6 +291,7 @@ services:
           hosts: [example.com]
           protos: [ws@p]
           paths: [/]
+          limits: {connections: 20}
 ";
 
 #[test]
@@ -299,6 +310,9 @@ fn every_key_is_taken_and_documented() {
         keys::CERTIFICATE,
         keys::HTTP,
         keys::ROUTE,
+        keys::ACCESS_LOG,
+        keys::LIMITS,
+        keys::PER_NETWORK,
     ];
     for key in every.into_iter().flatten() {
         assert!(
@@ -325,7 +339,24 @@ fn every_key_is_taken_and_documented() {
     ];
     assert_eq!(waits.map(|wait| wait.as_secs()), [1, 2, 3, 4, 5, 6]);
     assert_eq!(http.servername.as_deref(), Some("example.com"));
+    assert_eq!(http.fallback.as_deref(), Some("/index.html"));
+    let log = AccessLog {
+        target: LogTarget::File(super::base().join("src.log")),
+        format: LogFormat::Json,
+    };
+    assert_eq!(http.access_log, Some(log));
+    assert_eq!(http.limits, limits());
+    assert_eq!(config.services[0].max_connections, 5);
     let route = &http.routes[0];
+    let of_route = Limits {
+        connections: Some(20),
+        ..limits()
+    };
+    assert_eq!(
+        route.limits.as_ref(),
+        Some(&of_route),
+        "the rest is the section's"
+    );
     assert!(route.icetcp && route.icedirect && route.match_all);
     assert_eq!(http.trusted_proxies, ["10.0.0.0/8".parse().expect("a network")]);
     check_group(&config.upstreams[0]);
@@ -342,6 +373,33 @@ fn every_key_is_taken_and_documented() {
         }),
     };
     assert_eq!(config.global, global);
+}
+
+fn limits() -> Limits {
+    let secs = Duration::from_secs;
+    Limits {
+        connections: Some(1),
+        rate: Some(Rate {
+            per_second: 2,
+            burst: 3,
+        }),
+        per_network: NetworkLimits {
+            v4: 32,
+            v6: 64,
+            connections: Some(4),
+            rate: Some(Rate {
+                per_second: 5,
+                burst: 6,
+            }),
+        },
+        header_bytes: 7 * 1024,
+        body_bytes: Some(8 << 20),
+        websocket_message_bytes: 9,
+        header_timeout: secs(10),
+        idle_timeout: secs(11),
+        body_timeout: secs(12),
+        websocket_idle_timeout: Some(secs(13)),
+    }
 }
 
 fn check_group(group: &UpstreamGroup) {
@@ -363,22 +421,6 @@ fn check_group(group: &UpstreamGroup) {
     };
     assert_eq!(group.health, Some(health));
     assert_eq!((group.slow_start, group.cookie), (Duration::from_secs(5), false));
-}
-
-#[test]
-fn the_reference_says_what_has_no_effect_yet() {
-    let reference =
-        std::fs::read_to_string(super::base().join("deploy/routes.md")).expect("the reference is there");
-    let rows = reference.lines().filter(|line| line.contains("*No effect yet"));
-    let mut documented: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
-    let mut listed: Vec<&str> = NOT_YET
-        .iter()
-        .filter_map(|path| path.rsplit('.').next())
-        .collect();
-    documented.sort_unstable();
-    listed.sort_unstable();
-    listed.dedup();
-    assert_eq!(documented, listed);
 }
 
 #[test]

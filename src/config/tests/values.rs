@@ -339,6 +339,109 @@ fn servername() {
     );
 }
 
+/// A file whose http section has the given lines (flow style).
+fn section(lines: &str) -> String {
+    format!("services: {{t: {{proto: http, net: {{addr: ':1'}}, http: {{{lines}}}}}}}\n")
+}
+
+fn http(lines: &str) -> Http {
+    ok(&section(lines))
+        .services
+        .remove(0)
+        .http
+        .expect("an http service")
+}
+
+#[test]
+fn sizes_are_bytes_or_binary_multiples() {
+    let body = |size: &str| http(&format!("limits: {{body_bytes: {size}}}")).limits.body_bytes;
+    for (written, bytes) in [
+        ("1", 1),
+        ("4096B", 4096),
+        ("64KiB", 65_536),
+        ("2MiB", 2 << 20),
+        ("\"3GiB\"", 3 << 30),
+    ] {
+        assert_eq!(body(written), Some(bytes), "{written}");
+    }
+    for wrong in [
+        "0",
+        "-1",
+        "1.5MiB",
+        "1MB",
+        "1 MiB",
+        "KiB",
+        "99999999999999999999",
+        "9999999GiB",
+        "[1]",
+    ] {
+        let told = messages(&section(&format!("limits: {{body_bytes: {wrong}}}")));
+        assert!(
+            told.len() == 1 && told[0].starts_with("expected a size"),
+            "{wrong}: {told:?}"
+        );
+    }
+    let told = messages(&section("limits: {header_bytes: 65KiB}"));
+    assert!(told[0].contains("up to 65536 bytes"), "{told:?}");
+}
+
+#[test]
+fn a_burst_is_a_second_long_unless_written_and_nothing_without_a_rate() {
+    let rate = |lines: &str| http(&format!("limits: {{{lines}}}")).limits.rate;
+    let of = |per_second, burst| Some(Rate { per_second, burst });
+    assert_eq!(rate("requests_per_second: 5"), of(5, 5));
+    assert_eq!(rate("requests_per_second: 5, burst: 50"), of(5, 50));
+    assert_eq!(rate("connections: 1"), None);
+    let config = ok(&section("limits: {burst: 5}"));
+    assert!(
+        config.warnings[0].contains("`burst` does nothing"),
+        "{:?}",
+        config.warnings
+    );
+}
+
+#[test]
+fn a_routes_limits_begin_with_the_sections() {
+    let http = http(
+        "limits: {requests_per_second: 5, body_bytes: 1KiB}, routes: {a: {upstream: 'http://127.0.0.1:1', \
+         paths: [/a], limits: {burst: 9, per_network: {connections: 3}}}, b: {upstream: 'http://127.0.0.1:1', \
+         paths: [/b]}}",
+    );
+    let limits = http.routes[0].limits.as_ref().expect("it has its own");
+    let rate = Rate {
+        per_second: 5,
+        burst: 9,
+    };
+    assert_eq!((limits.rate, limits.body_bytes), (Some(rate), Some(1024)));
+    assert_eq!(limits.per_network.connections, Some(3));
+    assert_eq!(http.routes[1].limits, None);
+}
+
+#[test]
+fn access_logs_and_the_file_to_try() {
+    let log = |lines: &str| http(&format!("access_log: {{{lines}}}")).access_log.expect("one");
+    assert_eq!(log("path: stdout").target, LogTarget::Stdout);
+    assert_eq!(log("path: stdout").format, LogFormat::Combined);
+    let file = super::base().join("access.log");
+    assert_eq!(log("path: access.log").target, LogTarget::File(file));
+    assert_eq!(
+        messages(&section("access_log: {format: json}")),
+        ["`access_log` has no `path`"]
+    );
+    assert_eq!(
+        messages(&section("root: src, access_log: {path: src/access.log}")).len(),
+        1,
+        "everyone could read it"
+    );
+    for wrong in ["/", "index.html", "//x", "/../x", "/a?b"] {
+        let told = messages(&section(&format!("root: src, try: '{wrong}'")));
+        assert!(
+            told[0].starts_with("expected the path of a file"),
+            "{wrong}: {told:?}"
+        );
+    }
+}
+
 /// A file with one group that has the given lines (flow style).
 fn group(lines: &str) -> String {
     format!("services: {{g: {{proto: upstream, {lines}}}, t: {{proto: http, net: {{addr: ':1'}}}}}}")

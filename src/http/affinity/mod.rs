@@ -1,6 +1,6 @@
 //! Which server of a group a request belongs to. What creates a call decides where the rest of it goes, in this order:
 //!
-//! 1. the call's own path, noted when it was created ([`learn`]): a Janus session, a WHIP or WHEP resource. A CORS
+//! 1. the call's own path, noted when it was created ([`mod@learn`]): a Janus session, a WHIP or WHEP resource. A CORS
 //!    preflight has the path of what it announces, and so follows it.
 //! 2. the client's cookie, if it keeps one ([`cookie`]) and its server is up;
 //! 3. the group's balancer.

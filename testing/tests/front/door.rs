@@ -15,8 +15,8 @@ use xrtc::config::{
     Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, TlsFiles, UpstreamGroup,
 };
 use xrtc::http::{
-    AsyncReadWrite, Calls, ConnInfo, Counters, Front, IceTcp, Limits, Served, Server, Shared, Site, Tls,
-    TokenMemory,
+    AccessLogs, AsyncReadWrite, Calls, ConnInfo, Counters, Front, IceTcp, Limits, LiveSite, Served, Server,
+    Shared, Site, Tls, TokenMemory,
 };
 use xrtc::ice::{KeyRing, RouteId};
 use xrtc::signaling::{Fact, ProxyCandidate, Refusal};
@@ -140,26 +140,30 @@ impl Setup {
             affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::default(),
+            access_logs: Arc::new(AccessLogs::new(counters.clone())),
         });
         let ice = Arc::new(IceEcho::default());
         let tls = match self.certificates.as_slice() {
             [] => None,
             files => Some(Tls::start(files, POLL, &counters).unwrap()),
         };
-        let front = Arc::new(Front {
-            site: self.http.then(|| Arc::new(Site::new(&http, shared))),
+        let front = Front {
+            limits: self.limits,
+            site: self
+                .http
+                .then(|| Arc::new(LiveSite::new(Site::new(&http, shared)))),
             ice_tcp: self.ice.then(|| ice.clone() as Arc<dyn IceTcp>),
             tls,
             redirect_https: self.redirect_https,
             trusted_proxies: self.networks(),
             counters: counters.clone(),
-        });
+        };
         let loopback = ListenAddr {
             ip: Some(IpAddr::from([127, 0, 0, 1])),
             port: 0,
         };
         let listeners = xrtc::http::bind(loopback).unwrap();
-        let server = Server::start(listeners, &front, self.limits).unwrap();
+        let server = Server::start(listeners, front).unwrap();
         Door {
             addr: server.addrs()[0],
             server,
@@ -208,6 +212,7 @@ fn route(upstream: usize, prefix: &str) -> Route {
             prefix: prefix.into(),
             rewrite: None,
         }],
+        limits: None,
     }
 }
 

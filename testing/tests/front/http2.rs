@@ -198,7 +198,7 @@ async fn requests_taken_back_again_and_again_end_the_connection() {
 #[tokio::test]
 async fn a_connection_without_requests_is_closed_and_one_with_a_websocket_is_not() {
     let limits = Limits {
-        header_timeout: Duration::from_millis(100),
+        idle_timeout: Duration::from_millis(100),
         ..Limits::default()
     };
     let setup = Setup {

@@ -6,7 +6,6 @@ use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use xrtc::config::Scheme;
-use xrtc::http::Limits;
 
 use crate::front::{Setup, send, text};
 use crate::origin::{echo_origin, origin, respond};
@@ -131,7 +130,7 @@ async fn bad_requests_are_refused_before_they_reach_an_upstream() {
 async fn a_request_body_that_stalls_is_a_408_and_not_the_upstreams_fault() {
     for content_type in ["application/sdp", "video/mp4"] {
         let mut setup = Setup::to(&[(Scheme::Http, echo_origin().await)]);
-        setup.limits.body_timeout = Duration::from_millis(50);
+        setup.http.limits.body_timeout = Duration::from_millis(50);
         let front = setup.start();
         let request = format!(
             "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: {content_type}\r\nContent-Length: 9\r\n\r\nv=0"
@@ -153,10 +152,7 @@ async fn http_1_0_clients_are_served() {
 #[tokio::test]
 async fn headers_that_do_not_come_end_the_connection() {
     let mut setup = Setup::empty();
-    setup.limits = Limits {
-        header_timeout: Duration::from_millis(50),
-        ..Limits::default()
-    };
+    setup.http.limits.header_timeout = Duration::from_millis(50);
     let front = setup.start();
     let answer = front.raw("GET / HTTP/1.1\r\nHost:").await;
     assert!(!answer.contains(" 200 "), "{answer}");
@@ -165,10 +161,7 @@ async fn headers_that_do_not_come_end_the_connection() {
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_the_others_live_on() {
     let mut setup = Setup::to(&[(Scheme::Http, echo_origin().await)]);
-    setup.limits = Limits {
-        connections: 1,
-        ..Limits::default()
-    };
+    setup.connections = 1;
     let front = setup.start();
     let mut first = TcpStream::connect(front.addr).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -15,7 +15,9 @@ use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use xrtc::config::{Http, ListenAddr, PathRule, Route, Scheme, Server as UpstreamServer, UpstreamGroup};
-use xrtc::http::{Calls, ConnInfo, Counters, Front as Door, Limits, Server, Shared, Site, TokenMemory};
+use xrtc::http::{
+    AccessLogs, Calls, ConnInfo, Counters, Front as Door, Limits, LiveSite, Server, Shared, Site, TokenMemory,
+};
 use xrtc::ice::{KeyRing, RouteId, Transport};
 use xrtc::signaling::{Fact, ProxyCandidate, Refusal};
 use xrtc::upstream::Upstreams;
@@ -78,7 +80,7 @@ impl Calls for MockCalls {
 pub(crate) struct Setup {
     pub(crate) http: Http,
     pub(crate) groups: Vec<UpstreamGroup>,
-    pub(crate) limits: Limits,
+    pub(crate) connections: usize,
 }
 
 impl Setup {
@@ -95,7 +97,7 @@ impl Setup {
         Self {
             http: Http::default(),
             groups: Vec::new(),
-            limits: Limits::default(),
+            connections: 1000,
         }
     }
 
@@ -120,21 +122,23 @@ impl Setup {
             affinity: Arc::default(),
             counters: counters.clone(),
             connections: Arc::default(),
+            access_logs: Arc::new(AccessLogs::new(counters.clone())),
         });
-        let door = Arc::new(Door {
-            site: Some(Arc::new(Site::new(&self.http, shared))),
+        let door = Door {
+            limits: Limits::of(self.connections, &self.http.limits),
+            site: Some(Arc::new(LiveSite::new(Site::new(&self.http, shared)))),
             ice_tcp: None,
             tls: None,
             redirect_https: false,
             trusted_proxies: Vec::new(),
             counters: counters.clone(),
-        });
+        };
         let loopback = ListenAddr {
             ip: Some(IpAddr::from([127, 0, 0, 1])),
             port: 0,
         };
         let listeners = xrtc::http::bind(loopback).unwrap();
-        let server = Server::start(listeners, &door, self.limits).unwrap();
+        let server = Server::start(listeners, door).unwrap();
         Front {
             addr: server.addrs()[0],
             server,
@@ -166,6 +170,7 @@ pub(crate) fn route(tag: &str, upstream: usize, prefix: &str, rewrite: Option<&s
             prefix: prefix.into(),
             rewrite: rewrite.map(Into::into),
         }],
+        limits: None,
     }
 }
 

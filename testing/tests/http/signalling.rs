@@ -148,21 +148,48 @@ async fn the_counter_offer_of_a_refusal_is_rewritten_with_its_headers_kept() {
 
 #[tokio::test]
 async fn a_compressed_body_is_read_and_goes_on_plain() {
-    let upstream = origin(|_| async {
-        use std::io::Write as _;
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(json("127.0.0.1").as_bytes()).unwrap();
-        let mut response = respond("application/json", gzip.finish().unwrap());
-        response
-            .headers_mut()
-            .insert("content-encoding", "gzip".parse().unwrap());
-        response
-    })
-    .await;
-    let front = Setup::to(&[(Scheme::Http, upstream)]).start();
-    let response = send(front.get("/")).await;
-    assert!(!response.headers().contains_key("content-encoding"));
-    assert!(text(response).await.contains(PROXY));
+    for (coding, encode) in [
+        ("gzip", gzip as fn(&[u8]) -> Vec<u8>),
+        ("br", stored_brotli),
+        ("zstd", stored_zstd),
+    ] {
+        let upstream = origin(move |_| async move {
+            let mut response = respond("application/json", encode(json("127.0.0.1").as_bytes()));
+            response
+                .headers_mut()
+                .insert("content-encoding", coding.parse().unwrap());
+            response
+        })
+        .await;
+        let front = Setup::to(&[(Scheme::Http, upstream)]).start();
+        let response = send(front.get("/")).await;
+        assert!(!response.headers().contains_key("content-encoding"), "{coding}");
+        assert!(text(response).await.contains(PROXY), "{coding}");
+    }
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(plain).unwrap();
+    gzip.finish().unwrap()
+}
+
+/// RFC 7932 section 9: a window of 16 bits, an uncompressed meta-block, an empty last one.
+fn stored_brotli(plain: &[u8]) -> Vec<u8> {
+    let head = u32::try_from(plain.len() - 1).unwrap() << 4 | 1 << 20;
+    [&head.to_le_bytes()[..3], plain, &[3]].concat()
+}
+
+/// RFC 8878 section 3.1.1: a window of 128 KiB, one raw block, which is the last.
+fn stored_zstd(plain: &[u8]) -> Vec<u8> {
+    let block = u32::try_from(plain.len()).unwrap() << 3 | 1;
+    [
+        &[0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3],
+        &block.to_le_bytes()[..3],
+        plain,
+    ]
+    .concat()
 }
 
 #[tokio::test]

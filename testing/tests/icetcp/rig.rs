@@ -162,6 +162,7 @@ fn start_media(shared: &Arc<Shared>) -> Media {
 
 fn start_door(streams: &Arc<Streams>) -> HttpServer {
     let front = Front {
+        limits: HttpLimits::default(),
         site: None,
         ice_tcp: Some(Arc::new(ToStreams(streams.clone()))),
         tls: None,
@@ -174,7 +175,7 @@ fn start_door(streams: &Arc<Streams>) -> HttpServer {
         port: 0,
     };
     let listeners = xrtc::http::bind(addr).expect("a loopback port");
-    HttpServer::start(listeners, &Arc::new(front), HttpLimits::default()).expect("it knows its address")
+    HttpServer::start(listeners, front).expect("it knows its address")
 }
 
 /// Waits for what leaves no other trace.
