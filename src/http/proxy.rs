@@ -47,14 +47,14 @@ pub(super) async fn forward(
     })?);
     let mut attempts = Attempts::default();
     // The answer of a server that knows nothing of the call, in case that none does.
-    let mut disclaimer = None;
+    let mut disclaimer: Option<Reply> = None;
     loop {
         let choice = match (
             attempts.choose(exchange, Purpose::Request, &parts.headers),
             disclaimer.take(),
         ) {
             (Ok(choice), _) => choice,
-            (Err(_), Some(reply)) => return Ok(Reply::into_response(reply, exchange, &parts)),
+            (Err(_), Some(reply)) => return Ok(reply.into_response(exchange, &parts)),
             (Err(error), None) => return Err(error.into()),
         };
         let server = choice.lease.server();
@@ -65,7 +65,7 @@ pub(super) async fn forward(
             Ok(response) => {
                 exchange.visit.upstream_answered();
                 let reply = Reply::of(exchange, &parts.method, choice, signalling, response).await?;
-                if !(body.is_kept() && reply.is_disclaimer(exchange)) {
+                if !(body.is_kept() && reply.is_disclaimer(exchange, &parts)) {
                     return Ok(reply.into_response(exchange, &parts));
                 }
                 attempts.disclaimed(exchange, reply.choice());

@@ -68,20 +68,13 @@ impl Reply {
     }
 
     /// Whether the server says that the call is not one of its own, and another may know it.
-    pub(super) fn is_disclaimer(&self, exchange: &Exchange<'_>) -> bool {
-        !self.choice.bound && affinity::is_disclaimer(exchange, self.whole())
+    pub(super) fn is_disclaimer(&self, exchange: &Exchange<'_>, asked: &request::Parts) -> bool {
+        !self.choice.bound && affinity::is_disclaimer(exchange, &self.told(asked))
     }
 
     /// The response for the client.
     pub(super) fn into_response(self, exchange: &Exchange<'_>, asked: &request::Parts) -> Response<Body> {
-        let told = Told {
-            method: &asked.method,
-            request: &asked.headers,
-            status: self.parts.status,
-            response: &self.parts.headers,
-            body: self.whole(),
-        };
-        affinity::learn(exchange, &self.choice, &told);
+        affinity::learn(exchange, &self.choice, &self.told(asked));
         let Self {
             mut parts,
             body,
@@ -104,10 +97,16 @@ impl Reply {
         Response::from_parts(parts, body)
     }
 
-    fn whole(&self) -> Option<&[u8]> {
-        match &self.body {
-            Gathered::Whole(whole) => Some(whole),
-            Gathered::Stream(_) => None,
+    fn told<'a>(&'a self, asked: &'a request::Parts) -> Told<'a> {
+        Told {
+            method: &asked.method,
+            request: &asked.headers,
+            status: self.parts.status,
+            response: &self.parts.headers,
+            body: match &self.body {
+                Gathered::Whole(whole) => Some(whole),
+                Gathered::Stream(_) => None,
+            },
         }
     }
 }

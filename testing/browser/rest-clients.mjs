@@ -7,12 +7,26 @@
 const [base, count] = [process.argv[2], Number(process.argv[3])];
 const ORIGIN = 'https://elsewhere.example';
 const PAUSE = 200;
+const TRIES = 50;
+const EVENT_PATIENCE = 2000;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const transaction = () => Math.random().toString(36).slice(2);
 const rounds = new Map();
 
 async function ask(path, options = {}) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await askOnce(path, options);
+    } catch (error) {
+      // What never came to an answer is asked again, as janus.js does with its long polls.
+      if (!(error instanceof TypeError) || tries === TRIES) throw error;
+      await pause(PAUSE);
+    }
+  }
+}
+
+async function askOnce(path, options) {
   const response = await fetch(base + path, { ...options, headers: { origin: ORIGIN, ...options.headers } });
   const text = await response.text();
   if (response.status !== 200) throw new Error(`status ${response.status}`);
@@ -64,8 +78,12 @@ async function goOn({ session, handle }) {
       began = performance.now();
       const before = events;
       await post(`/${session}`, { janus: 'keepalive' });
-      await post(`/${session}/${handle}`, { janus: 'message', body: { audio: true } });
-      while (events === before) await pause(5);
+      // An event that Janus wrote to a connection which broke is gone: it is asked for again.
+      while (events === before) {
+        await post(`/${session}/${handle}`, { janus: 'message', body: { audio: true } });
+        const patience = performance.now() + EVENT_PATIENCE;
+        while (events === before && performance.now() < patience) await pause(5);
+      }
       rounds.set(session, rounds.get(session) + 1);
       progress();
       await pause(PAUSE);

@@ -80,6 +80,26 @@ fn forty_calls_without_cookies_keep_their_server_and_survive_the_others_death() 
     Ok(())
 }
 
+/// A daemon that starts again has forgotten whose the calls are. They are found.
+#[test]
+fn calls_keep_their_server_when_the_proxy_is_killed_and_started_again() -> Result<()> {
+    let topology = Topology::proxied()?;
+    let second = second_network(&topology)?;
+    let [work, first_work, second_work] = [WorkDir::new()?, WorkDir::new()?, WorkDir::new()?];
+    let first_janus = Janus::start(&topology.server, &first_work, JanusOptions::default())?;
+    let second_janus = Janus::start(&second, &second_work, JanusOptions::default())?;
+    let mut xrtc = Xrtc::start_with_routes(&topology.proxy, &work, &routes(&work))?;
+    let mut clients = rest_clients(&topology.client, &work, "patient", &base(), CALLS)?;
+    clients.wait_for_line("round 5", SOON)?;
+    assert_eq!(sessions(&first_janus.log()).len(), CALLS / 2);
+    assert_eq!(sessions(&second_janus.log()).len(), CALLS / 2);
+    xrtc.kill()?;
+    xrtc.start_again()?;
+    clients.wait_for_line("round 20", SOON)?;
+    assert_eq!(told(&clients, "failure "), BTreeSet::new());
+    Ok(())
+}
+
 fn second_network(topology: &Topology) -> Result<Namespace> {
     let [server, proxy] = SECOND.map(|address| [format!("{address}/24")]);
     let second = Namespace::new("second")?;

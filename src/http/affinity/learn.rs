@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 
@@ -62,16 +62,38 @@ pub(in super::super) fn learn(exchange: &Exchange<'_>, choice: &Choice, told: &T
 }
 
 /// Whether a Janus server says that it does not know the session, and others might.
-pub(in super::super) fn is_disclaimer(exchange: &Exchange<'_>, body: Option<&[u8]>) -> bool {
+pub(in super::super) fn is_disclaimer(exchange: &Exchange<'_>, told: &Told<'_>) -> bool {
     let group = exchange.site.shared.upstreams.group(exchange.route.upstream);
-    super::serves_calls(group, Purpose::Request) && body.is_some_and(denies_session)
+    super::serves_calls(group, Purpose::Request)
+        && match told.body {
+            Some(body) => denies_session(body),
+            None => denies_poll(exchange.target.path(), told),
+        }
 }
 
+/// The answer to a message.
 fn denies_session(body: &[u8]) -> bool {
     let told: Option<Value> = Some(body)
         .filter(|body| body.len() <= MAX_SHORT)
         .and_then(|body| serde_json::from_slice(body).ok());
     told.is_some_and(|told| told["janus"] == "error" && told["error"]["code"] == NO_SUCH_SESSION)
+}
+
+/// The answer to a long poll: 404 and nothing else, for a path that ends in a number as sessions do.
+fn denies_poll(path: &str, told: &Told<'_>) -> bool {
+    let is_number = |segment: &str| !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit());
+    let is_empty = told
+        .response
+        .get(CONTENT_LENGTH)
+        .is_some_and(|length| length == "0");
+    *told.method == Method::GET
+        && told.status == StatusCode::NOT_FOUND
+        && is_empty
+        && path
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .is_some_and(is_number)
 }
 
 /// WHIP (RFC 9725 section 4.2) and WHEP: the resource that `201 Created` locates.
@@ -143,6 +165,32 @@ mod tests {
         for other in [ack, "", r#"{"janus":"error","error":{"code":459}}"#] {
             assert!(!denies_session(other.as_bytes()), "{other}");
         }
+    }
+
+    #[test]
+    fn a_poll_is_denied_by_a_bare_404() {
+        let mut response = HeaderMap::new();
+        response.insert(CONTENT_LENGTH, 0.into());
+        let denied = |method: &Method, path: &str, status, response: &HeaderMap| {
+            let told = Told {
+                method,
+                request: &HeaderMap::new(),
+                status,
+                response,
+                body: None,
+            };
+            denies_poll(path, &told)
+        };
+        let not_found = StatusCode::NOT_FOUND;
+        assert!(denied(&Method::GET, "/janus/12", not_found, &response));
+        assert!(!denied(&Method::POST, "/janus/12", not_found, &response));
+        assert!(!denied(&Method::GET, "/janus/page", not_found, &response));
+        assert!(!denied(&Method::GET, "/janus/12", StatusCode::OK, &response));
+        response.insert(CONTENT_LENGTH, 9.into());
+        assert!(
+            !denied(&Method::GET, "/janus/12", not_found, &response),
+            "somebody's error page"
+        );
     }
 
     #[test]

@@ -9,11 +9,11 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_tungstenite::HyperWebsocket;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -41,6 +41,11 @@ pub(crate) async fn start() -> SocketAddr {
 
 /// The same behind TLS.
 pub(crate) async fn start_tls(files: &TlsFiles) -> SocketAddr {
+    start_alpn(files, &[]).await
+}
+
+/// The same with a choice of these protocols.
+pub(crate) async fn start_alpn(files: &TlsFiles, protocols: &[&str]) -> SocketAddr {
     let chain = vec![CertificateDer::from_pem_file(&files.crt).unwrap()];
     let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -48,7 +53,9 @@ pub(crate) async fn start_tls(files: &TlsFiles) -> SocketAddr {
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(chain, key);
-    let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+    let mut config = config.unwrap();
+    config.alpn_protocols = protocols.iter().map(|&name| name.into()).collect();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -56,7 +63,12 @@ pub(crate) async fn start_tls(files: &TlsFiles) -> SocketAddr {
             let (stream, _) = listener.accept().await.unwrap();
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                if let Ok(stream) = acceptor.accept(stream).await {
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    serve_h2(stream).await;
+                } else {
                     serve(stream).await;
                 }
             });
@@ -70,6 +82,13 @@ async fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let serve = http1::Builder::new().serve_connection(TokioIo::new(io), service);
     // The proxy may break it off.
     let _ = serve.with_upgrades().await;
+}
+
+async fn serve_h2(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request).await) });
+    let serve = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(io), service);
+    // The proxy may break it off.
+    let _ = serve.await;
 }
 
 async fn answer(mut request: Request<Incoming>) -> Response<Body> {

@@ -118,3 +118,25 @@ async fn insecure_takes_everything_and_only_for_its_own_group() {
     );
     assert!(websocket(&door, 1).await.is_err());
 }
+
+#[tokio::test]
+async fn http2_is_spoken_to_servers_that_choose_it_and_websockets_go_by_http1() {
+    let pki = Pki::new();
+    let files = pki.make("upstream", &["127.0.0.1"]);
+    let both = origin::start_alpn(&files, &["h2", "http/1.1"]).await;
+    let old = origin::start_alpn(&files, &["http/1.1"]).await;
+    let door = serving(vec![
+        group("both", both, signed_by(&files)),
+        group("old", old, signed_by(&files)),
+    ])
+    .await;
+    // Over HTTP/2 the origin sees the whole URL, and the host that was asked for in it.
+    for (number, seen) in [(0, "GET https://a.example/0\n"), (1, "GET /1\n")] {
+        let request = format!("GET /{number} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+        for _ in 0..2 {
+            let answer = String::from_utf8(exchange(&door, request.as_bytes()).await).unwrap();
+            assert!(answer.contains(seen), "{answer}");
+        }
+        websocket(&door, number).await.unwrap();
+    }
+}
