@@ -157,12 +157,14 @@ impl Table {
 }
 
 impl ResolvesServerCert for Certificates {
-    /// The best one that the client can verify: a name may have an RSA and an ECDSA certificate.
+    /// The best one that the client can verify: a name may have an RSA and an ECDSA certificate. If there is none, the
+    /// handshake is left to fail for its own reason.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let table = self.current.load();
         let schemes = hello.signature_schemes();
         let fits = |certificate: &&Certificate| certificate.key.key.choose_scheme(schemes).is_some();
-        let chosen = table.candidates(hello.server_name()).find(fits)?;
+        let mut candidates = table.candidates(hello.server_name());
+        let chosen = candidates.find(fits).or_else(|| table.certificates.first())?;
         Some(chosen.key.clone())
     }
 }

@@ -131,6 +131,8 @@ counters! {
     affinity_learned,
     /// Requests that followed their call to its server.
     affinity_followed,
+    /// Requests sent on because their call was not known where they were sent first.
+    affinity_searched,
     /// Requests that followed a cookie to their server.
     affinity_by_cookie,
 }

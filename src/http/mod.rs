@@ -39,6 +39,7 @@ mod proxy_protocol;
 mod redirect;
 mod references;
 mod relay;
+mod reply;
 mod retry;
 mod router;
 mod server;

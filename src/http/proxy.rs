@@ -3,19 +3,17 @@
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, SET_COOKIE};
+use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response};
 
 use crate::signaling::Direction;
 use crate::upstream::{Body, Purpose};
 
-use super::affinity::{self, Choice, Told};
-use super::content::{self, Gathered, Incomplete};
+use super::content::{self, Incomplete};
 use super::context::Signalling;
 use super::errors::Error;
-use super::headers;
-use super::references::References;
+use super::reply::Reply;
 use super::retry::{Attempts, Repeatable};
 use super::site::Exchange;
 use super::upload::{Upload, UploadStalled, UploadTooLarge};
@@ -48,8 +46,17 @@ pub(super) async fn forward(
         Incomplete::Broken(_) | Incomplete::Stalled => Error::UploadStalled,
     })?);
     let mut attempts = Attempts::default();
+    // The answer of a server that knows nothing of the call, in case that none does.
+    let mut disclaimer = None;
     loop {
-        let choice = attempts.choose(exchange, Purpose::Request, &parts.headers)?;
+        let choice = match (
+            attempts.choose(exchange, Purpose::Request, &parts.headers),
+            disclaimer.take(),
+        ) {
+            (Ok(choice), _) => choice,
+            (Err(_), Some(reply)) => return Ok(Reply::into_response(reply, exchange, &parts)),
+            (Err(error), None) => return Err(error.into()),
+        };
         let server = choice.lease.server();
         let signalling = exchange.signalling(server, exchange.visitor.connection).await;
         let ours = to_upstream(exchange, &signalling, &parts, &body);
@@ -57,15 +64,12 @@ pub(super) async fn forward(
         match exchange.site.client.send(&choice.lease, ours).await {
             Ok(response) => {
                 exchange.visit.upstream_answered();
-                return to_client(
-                    exchange,
-                    &signalling,
-                    &parts.method,
-                    &parts.headers,
-                    choice,
-                    response,
-                )
-                .await;
+                let reply = Reply::of(exchange, &parts.method, choice, signalling, response).await?;
+                if !(body.is_kept() && reply.is_disclaimer(exchange)) {
+                    return Ok(reply.into_response(exchange, &parts));
+                }
+                attempts.disclaimed(exchange, reply.choice());
+                disclaimer = Some(reply);
             }
             Err(error) => {
                 let may_repeat = body.may_repeat(&parts.method, &error);
@@ -101,89 +105,8 @@ fn to_upstream(
     request
 }
 
-/// Makes an upstream's response fit for the client; also what refused a WebSocket.
-pub(super) async fn to_client(
-    exchange: &Exchange<'_>,
-    signalling: &Signalling,
-    method: &Method,
-    asked: &HeaderMap,
-    choice: Choice,
-    response: Response<Body>,
-) -> Result<Response<Body>, Error> {
-    let (mut parts, body) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Error::BadResponse("it switched protocols unasked"));
-    }
-    headers::strip_hop_by_hop(&mut parts.headers);
-    references(exchange).translate(&mut parts.headers);
-    let counters = &exchange.site.shared.counters;
-    let gathered = if has_body(method, parts.status) {
-        content::gather(counters, Direction::ToClient, &parts.headers, body)
-            .await
-            .map_err(|incomplete| match incomplete {
-                Incomplete::Broken(error) => {
-                    tracing::debug!(%error, "response body broke off");
-                    Error::BadResponse("its body broke off")
-                }
-                Incomplete::Stalled => Error::DownloadStalled,
-            })?
-    } else {
-        Gathered::Stream(body)
-    };
-    let told = Told {
-        method,
-        request: asked,
-        status: parts.status,
-        response: &parts.headers,
-        body: match &gathered {
-            Gathered::Whole(whole) => Some(whole),
-            Gathered::Stream(_) => None,
-        },
-    };
-    affinity::learn(exchange, &choice.lease, &told);
-    let body = match gathered {
-        Gathered::Whole(whole) => {
-            let body = content::rewrite(signalling, Direction::ToClient, &mut parts.headers, whole);
-            content::full(body)
-        }
-        Gathered::Stream(body) => body,
-    };
-    if let Some(cookie) = choice
-        .cookie
-        .filter(|_| keeps_cookies(method, exchange.target.path()))
-    {
-        parts.headers.append(SET_COOKIE, cookie);
-    }
-    Ok(Response::from_parts(parts, body))
-}
-
-fn references<'a>(exchange: &'a Exchange<'_>) -> References<'a> {
-    let group = exchange.site.shared.upstreams.group(exchange.route.upstream);
-    References {
-        servers: group.all().map(|peer| peer.server()).collect(),
-        authority: &exchange.target.authority,
-        secure: exchange.secure,
-        rule: exchange.rule.as_ref(),
-    }
-}
-
-/// Preflights keep none, and a cookie would keep assets out of caches.
-fn keeps_cookies(method: &Method, path: &str) -> bool {
-    method != Method::OPTIONS && !is_asset(path)
-}
-
-/// RFC 9112 section 6.3. The length that such a response names is of a body that is not there. A part of a body is
-/// not looked at either: it may begin and end anywhere.
-fn has_body(method: &Method, status: StatusCode) -> bool {
-    let bodiless = [
-        StatusCode::NO_CONTENT,
-        StatusCode::NOT_MODIFIED,
-        StatusCode::PARTIAL_CONTENT,
-    ];
-    method != Method::HEAD && !status.is_informational() && !bodiless.contains(&status)
-}
-
-fn is_asset(path: &str) -> bool {
+/// Whether a path is one of a script, a picture or the like.
+pub(super) fn is_asset(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     name.rsplit_once('.')
         .is_some_and(|(_, ending)| ASSETS.iter().any(|asset| ending.eq_ignore_ascii_case(asset)))

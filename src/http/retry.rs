@@ -45,11 +45,15 @@ impl Repeatable {
 
     /// Whether the request may be sent to another server after this.
     pub(super) fn may_repeat(&self, method: &Method, error: &UpstreamError) -> bool {
-        let kept = match self {
+        self.is_kept() && is_harmless(method, error)
+    }
+
+    /// Whether nothing of the body is lost yet.
+    pub(super) fn is_kept(&self) -> bool {
+        match self {
             Self::Whole(_) => true,
             Self::Stream(slot) => slot.is_untouched(),
-        };
-        kept && is_harmless(method, error)
+        }
     }
 }
 
@@ -75,6 +79,12 @@ impl Attempts {
     ) -> Result<Choice, UpstreamError> {
         let choice = affinity::choose(exchange, purpose, headers, &self.tried);
         choice.map_err(|error| self.last.take().unwrap_or(error))
+    }
+
+    /// Notes that a server knows nothing of the call. Each is asked once, however many they are.
+    pub(super) fn disclaimed(&mut self, exchange: &Exchange<'_>, choice: &Choice) {
+        self.tried.push(choice.lease.id());
+        exchange.site.shared.counters.affinity_searched.add();
     }
 
     /// Notes a failure.

@@ -25,10 +25,11 @@ use super::affinity::Choice;
 use super::context::Signalling;
 use super::errors::Error;
 use super::relay::Passage;
+use super::reply::Reply;
 use super::retry::{self, Attempts};
 use super::site::Exchange;
 use super::target::list;
-use super::{headers, proxy, relay};
+use super::{headers, relay};
 
 const WEBSOCKET: &str = "websocket";
 /// Of each leg; tungstenite's own default is for bulk transfer.
@@ -78,15 +79,9 @@ pub(super) async fn serve(
                 "it answered a WebSocket handshake as a request",
             ));
         }
-        return proxy::to_client(
-            exchange,
-            &signalling,
-            request.method(),
-            request.headers(),
-            choice,
-            response,
-        )
-        .await;
+        let (parts, _) = request.into_parts();
+        let reply = Reply::of(exchange, &parts.method, choice, signalling, response).await?;
+        return Ok(reply.into_response(exchange, &parts));
     }
     check(response.headers(), &key, exchange.target.protos())?;
     let server = upgrade::on(&mut response);

@@ -6,13 +6,16 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::upstream::{Lease, Purpose};
+use crate::upstream::Purpose;
 
 use super::super::references;
 use super::super::site::Exchange;
+use super::Choice;
 
-/// The answer to a Janus `create` is a hundred bytes or so.
-const MAX_CREATED: usize = 1024;
+/// A Janus server's answer to `create`, and its errors, are a hundred bytes or so.
+const MAX_SHORT: usize = 1024;
+/// `JANUS_ERROR_SESSION_NOT_FOUND`.
+const NO_SUCH_SESSION: u64 = 458;
 const SDP: &str = "application/sdp";
 
 /// A response as its client will see it, and the request before it.
@@ -26,7 +29,7 @@ pub(in super::super) struct Told<'a> {
 }
 
 /// Notes where the call is that a response created, and forgets the one that it ended.
-pub(in super::super) fn learn(exchange: &Exchange<'_>, lease: &Lease, told: &Told<'_>) {
+pub(in super::super) fn learn(exchange: &Exchange<'_>, choice: &Choice, told: &Told<'_>) {
     let shared = &exchange.site.shared;
     let group = shared.upstreams.group(exchange.route.upstream);
     if !super::serves_calls(group, Purpose::Request) || !told.status.is_success() {
@@ -34,18 +37,41 @@ pub(in super::super) fn learn(exchange: &Exchange<'_>, lease: &Lease, told: &Tol
     }
     let route = exchange.route.id;
     let path = exchange.target.path();
-    match *told.method {
-        Method::DELETE => shared.affinity.forget(route, path),
-        Method::POST => {
-            let call = created_resource(path, told).or_else(|| created_session(path, told));
-            let noted =
-                call.is_some_and(|call| shared.affinity.note(route, &call, lease.id(), Instant::now()));
-            if noted {
-                shared.counters.affinity_learned.add();
-            }
-        }
-        _ => {}
+    if *told.method == Method::DELETE {
+        return shared.affinity.forget(route, path);
     }
+    let call = if *told.method == Method::POST {
+        created_resource(path, told).or_else(|| created_session(path, told.body?))
+    } else {
+        None
+    };
+    // A call that was not known, on a server that knows it.
+    let found = || {
+        told.body
+            .filter(|_| !choice.bound)
+            .and_then(|body| found_session(path, body))
+    };
+    let noted = call.or_else(found).is_some_and(|call| {
+        shared
+            .affinity
+            .note(route, &call, choice.lease.id(), Instant::now())
+    });
+    if noted {
+        shared.counters.affinity_learned.add();
+    }
+}
+
+/// Whether a Janus server says that it does not know the session, and others might.
+pub(in super::super) fn is_disclaimer(exchange: &Exchange<'_>, body: Option<&[u8]>) -> bool {
+    let group = exchange.site.shared.upstreams.group(exchange.route.upstream);
+    super::serves_calls(group, Purpose::Request) && body.is_some_and(denies_session)
+}
+
+fn denies_session(body: &[u8]) -> bool {
+    let told: Option<Value> = Some(body)
+        .filter(|body| body.len() <= MAX_SHORT)
+        .and_then(|body| serde_json::from_slice(body).ok());
+    told.is_some_and(|told| told["janus"] == "error" && told["error"]["code"] == NO_SUCH_SESSION)
 }
 
 /// WHIP (RFC 9725 section 4.2) and WHEP: the resource that `201 Created` locates.
@@ -63,16 +89,35 @@ fn created_resource(path: &str, told: &Told<'_>) -> Option<String> {
 
 /// Janus REST: the session that `create` made lies below the path that it was posted to. Other successes name the
 /// session that they belong to.
-fn created_session(path: &str, told: &Told<'_>) -> Option<String> {
-    let body = told.body.filter(|body| body.len() <= MAX_CREATED)?;
-    let told: Value = serde_json::from_slice(body).ok()?;
+fn created_session(path: &str, body: &[u8]) -> Option<String> {
+    let told: Value = serde_json::from_slice(Some(body).filter(|body| body.len() <= MAX_SHORT)?).ok()?;
     let success = told.get("janus")? == "success" && told.get("session_id").is_none();
-    let id = match told.get("data")?.get("id").filter(|_| success)? {
-        Value::Number(id) => id.as_u64()?.to_string(),
-        Value::String(id) => id.clone(),
-        _ => return None,
-    };
+    let id = id_text(told.get("data")?.get("id").filter(|_| success)?)?;
     Some(format!("{}/{id}", path.trim_end_matches('/')))
+}
+
+/// Janus REST: the session that an answer, or the first event of several, belongs to, if the path names it.
+fn found_session(path: &str, body: &[u8]) -> Option<String> {
+    let told: Value = serde_json::from_slice(body).ok()?;
+    let event = match &told {
+        Value::Array(events) => events.first()?,
+        other => other,
+    };
+    if event.get("janus")? == "error" {
+        return None;
+    }
+    let id = id_text(event.get("session_id")?)?;
+    let segments: Vec<&str> = path.split('/').collect();
+    let at = segments.iter().position(|segment| *segment == id)?;
+    Some(segments[..=at].join("/"))
+}
+
+fn id_text(id: &Value) -> Option<String> {
+    match id {
+        Value::Number(id) => Some(id.as_u64()?.to_string()),
+        Value::String(id) if !id.is_empty() => Some(id.clone()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -80,14 +125,24 @@ mod tests {
     use super::*;
 
     fn session(body: &str) -> Option<String> {
-        let told = Told {
-            method: &Method::POST,
-            request: &HeaderMap::new(),
-            status: StatusCode::OK,
-            response: &HeaderMap::new(),
-            body: Some(body.as_bytes()),
-        };
-        created_session("/base/", &told)
+        created_session("/base/", body.as_bytes())
+    }
+
+    #[test]
+    fn a_session_is_found_again_by_the_path_that_names_it() {
+        let found = |path, body: &str| found_session(path, body.as_bytes());
+        let ack = r#"{"janus":"ack","session_id":12,"transaction":"t"}"#;
+        assert_eq!(found("/a/b/12/34", ack).as_deref(), Some("/a/b/12"));
+        assert_eq!(found("/a/b/12", ack).as_deref(), Some("/a/b/12"));
+        assert_eq!(found("/a/b/123", ack), None, "not its path");
+        let events = r#"[{"janus":"event","session_id":"s","sender":1},{"janus":"hangup"}]"#;
+        assert_eq!(found("/a/s", events).as_deref(), Some("/a/s"));
+        let error = r#"{"janus":"error","session_id":12,"error":{"code":458}}"#;
+        assert_eq!(found("/a/b/12", error), None);
+        assert!(denies_session(error.as_bytes()));
+        for other in [ack, "", r#"{"janus":"error","error":{"code":459}}"#] {
+            assert!(!denies_session(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]
@@ -114,7 +169,7 @@ mod tests {
         }
         let long = format!(
             r#"{{"janus":"success","data":{{"id":2}},"x":"{}"}}"#,
-            "x".repeat(MAX_CREATED)
+            "x".repeat(MAX_SHORT)
         );
         assert_eq!(session(&long), None);
     }

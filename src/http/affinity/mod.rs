@@ -1,9 +1,12 @@
 //! Which server of a group a request belongs to. What creates a call decides where the rest of it goes, in this order:
 //!
-//! 1. the call's own path, noted when it was created ([`learn`]): a Janus session, a WHIP or WHEP resource. A CORS
+//! 1. the call's own path, noted when it was created ([`mod@learn`]): a Janus session, a WHIP or WHEP resource. A CORS
 //!    preflight has the path of what it announces, and so follows it.
 //! 2. the client's cookie, if it keeps one ([`cookie`]) and its server is up;
 //! 3. the group's balancer.
+//!
+//! What is noted is forgotten when the daemon restarts. A Janus server that is asked for a session of another one says
+//! so and has done nothing ([`is_disclaimer`]); then the others are asked, and who knows the session is noted again.
 //!
 //! The first is binding: the call exists on that server only, so even one that is down is asked, and no other. The
 //! second is a wish. A WebSocket needs no entry, being one connection; a Janus session that is claimed from another
@@ -26,7 +29,7 @@ use crate::upstream::{Group, Lease, Peer, Purpose, ServerId, UpstreamError, Wish
 use super::headers::client_ip;
 use super::site::Exchange;
 
-pub(super) use learn::{Told, learn};
+pub(super) use learn::{Told, is_disclaimer, learn};
 pub use table::Affinity;
 
 /// The server for a request.

@@ -16,7 +16,7 @@
 //! left of that check and no more. Transactions that were seen before the restart are not remembered: for a captured
 //! check a restart is what it is without a snapshot. The server leg comes back on the port that it had, if it can be
 //! had: a server that has not noticed anything does not go on sending to a port where nobody is. That port is for
-//! revived calls alone until the pairs have rested that calls may have had on it (see [`REST`](super::shared::REST)).
+//! revived calls alone until the pairs have rested that calls may have had on it (`REST` in `shared`).
 //! ICE-TCP tuples die with their connections and are left out.
 
 mod format;

@@ -6,7 +6,7 @@
 //!                        └───────── outbox ◀────────┘
 //! ```
 //! A connection belongs to one shard, so that its frames stay in order. A shard never waits for a connection: what a
-//! slow peer does not read is given up in its [outbox](outbox). A connection may wait for a shard.
+//! slow peer does not read is given up in its [outbox]. A connection may wait for a shard.
 
 mod connection;
 mod inbox;

@@ -35,11 +35,7 @@ pub(crate) fn idle() -> Result<()> {
     let none: [PathBuf; 0] = [];
     for (what, arguments, ready) in [
         ("embedded default", &none[..], "the demo is at"),
-        (
-            "deploy/routes.yml",
-            &["-c".into(), example][..],
-            "HTTP and WebSocket",
-        ),
+        ("deploy/routes.yml", &["-c".into(), example][..], "TCP service="),
     ] {
         let (all, own) = idle_of(arguments, ready, &WorkDir::new()?)?;
         report(format_args!(

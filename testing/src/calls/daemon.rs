@@ -97,7 +97,7 @@ impl Daemon {
         process.wait_for_line(READY, START)?;
         let log = process.log();
         Ok(Self {
-            http: logged_address(&log, "HTTP and WebSocket")?,
+            http: logged_address(&log, "TCP")?,
             media: logged_address(&log, "ICE over UDP")?,
             admin: logged_address(&log, READY)?,
             process,

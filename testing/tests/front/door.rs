@@ -27,7 +27,7 @@ use crate::origin;
 /// How often changed certificates are looked for.
 const POLL: Duration = Duration::from_millis(20);
 /// For what must happen.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Here no call is made.
 struct NoCalls(Arc<KeyRing>);

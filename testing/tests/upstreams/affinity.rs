@@ -1,5 +1,7 @@
 //! Calls stay on the server that created them, without any cookie.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,9 +17,29 @@ use super::server::Server;
 
 /// Speaks as much Janus REST as is needed, and WHIP: answers with its name, and creates calls with its number in them.
 async fn server(name: &'static str, number: u64) -> Server {
+    let sessions = Arc::new(Mutex::new(HashSet::new()));
     Server::new(move |request| {
         let path = request.uri().path().to_owned();
+        let session = path
+            .strip_prefix("/sessions/")
+            .map(|rest| rest.split('/').next().unwrap_or_default().to_owned());
         let response = match (request.method().clone(), path.as_str()) {
+            (Method::PUT, _) if session.is_some() => {
+                sessions.lock().unwrap().extend(session);
+                respond("text/plain", name)
+            }
+            (_, _) if session.is_some() => {
+                let id = session.unwrap_or_default();
+                let known = sessions.lock().unwrap().contains(&id);
+                respond(
+                    "application/json",
+                    if known {
+                        known_session(name, &id)
+                    } else {
+                        unknown_session(&id)
+                    },
+                )
+            }
             (Method::POST, "/janus") => {
                 let id = 9_007_199_254_740_992 + number;
                 respond(
@@ -32,6 +54,14 @@ async fn server(name: &'static str, number: u64) -> Server {
         std::future::ready(response)
     })
     .await
+}
+
+fn known_session(name: &str, id: &str) -> String {
+    format!(r#"{{"janus":"ack","session_id":{id},"server":"{name}"}}"#)
+}
+
+fn unknown_session(id: &str) -> String {
+    format!(r#"{{"janus":"error","session_id":{id},"error":{{"code":458,"reason":"No such session"}}}}"#)
 }
 
 fn created(location: &str, name: &str) -> Response<OriginBody> {
@@ -194,4 +224,23 @@ async fn a_bound_request_is_not_repeated_elsewhere() {
         .unwrap();
     assert_eq!(send(request).await.status(), 502);
     assert_eq!(front.count("upstream_retries"), 0);
+}
+
+/// As after a restart of the daemon: the servers know the sessions, and nothing is noted.
+#[tokio::test]
+async fn a_session_that_nobody_noted_is_found_by_asking_and_noted() {
+    let (_servers, front) = two().await;
+    // The first request in turn is the first server's: only `a` knows the session.
+    assert_eq!(name(&front, "PUT", "/one/sessions/77").await, "a");
+    for round in 0..4 {
+        let answer = text(send(front.post("/one/sessions/77/5", "application/json", "{}")).await).await;
+        assert_eq!(answer, known_session("a", "77"), "round {round}");
+    }
+    assert_eq!(
+        (front.count("affinity_searched"), front.count("affinity_learned")),
+        (1, 1)
+    );
+    let nowhere = text(send(front.post("/one/sessions/99", "application/json", "{}")).await).await;
+    assert_eq!(nowhere, unknown_session("99"), "the servers' own answer");
+    assert_eq!(front.count("affinity_searched"), 3, "both were asked");
 }
