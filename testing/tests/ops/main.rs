@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod access_log;
+mod calls;
 mod client;
 mod daemon;
 mod files;
