@@ -100,7 +100,11 @@ impl Default for Setup {
             trusted_proxies: Vec::new(),
             http: true,
             ice: true,
-            limits: Limits::default(),
+            // A busy machine may take long over a byte at a time; the deadline has tests of its own.
+            limits: Limits {
+                first_bytes_timeout: Duration::from_secs(120),
+                ..Limits::default()
+            },
             groups: Vec::new(),
         }
     }
