@@ -4,6 +4,7 @@
 //! as fast as it makes them (CVE-2023-44487). A connection without requests is closed like an idle one of HTTP/1.1.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,8 +85,18 @@ where
         }
     };
     if let Err(error) = served {
+        if is_flood(&error) {
+            counters.http2_flood.add();
+        }
         tracing::trace!(%error, "HTTP/2 connection ended early");
     }
+}
+
+/// Whether the protocol's own bound on requests that are taken back ended a connection, before our tally did: it is
+/// reached first by a client that is faster than we look.
+fn is_flood(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 fn builder() -> http2::Builder<TokioExecutor> {
