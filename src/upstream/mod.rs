@@ -114,3 +114,25 @@ impl Upstreams {
         join_all(checks.map(|checks| checks.run(self))).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Scheme, Server};
+
+    use super::*;
+
+    fn group(name: &str, port: u16) -> UpstreamGroup {
+        UpstreamGroup::new(name, vec![Server::new(Scheme::Http, "127.0.0.1", port)])
+    }
+
+    #[test]
+    fn a_group_that_stays_the_same_keeps_its_state_wherever_it_stands_now() {
+        let before = Upstreams::new(&[group("kept", 1), group("changed", 2)]).unwrap();
+        let after = before
+            .succeed(&[group("new", 4), group("changed", 3), group("kept", 1)])
+            .unwrap();
+        assert!(Arc::ptr_eq(&before.groups[0], &after.groups[2]));
+        assert_eq!(after.group(1).config().servers[0].port, 3);
+        assert!(!Arc::ptr_eq(&before.groups[1], &after.groups[1]));
+    }
+}
