@@ -14,6 +14,7 @@ needs=(
   "firefox-esr firefox-esr"
   "node nodejs"
   "npm npm"
+  "openssl openssl"
   "/usr/share/javascript/janus-gateway/janus.js libjs-janus-gateway"
   "/usr/share/javascript/webrtc-adapter/adapter.js libjs-webrtc-adapter"
 )

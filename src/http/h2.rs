@@ -85,18 +85,20 @@ where
         }
     };
     if let Err(error) = served {
-        if is_flood(&error) {
-            counters.http2_flood.add();
+        match fault(&error) {
+            Some(h2::Reason::ENHANCE_YOUR_CALM) => counters.http2_flood.add(),
+            Some(_) => counters.connections_unreadable.add(),
+            None => {}
         }
         tracing::trace!(%error, "HTTP/2 connection ended early");
     }
 }
 
-/// Whether the protocol's own bound on requests that are taken back ended a connection, before our tally did: it is
-/// reached first by a client that is faster than we look.
-fn is_flood(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-    cause.is_some_and(|cause| cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
+/// Why we ended a connection, if it was for what the client sent. `ENHANCE_YOUR_CALM` is the protocol's own bound on
+/// requests that are taken back, which a client that is faster than we look reaches before our tally does.
+fn fault(error: &hyper::Error) -> Option<h2::Reason> {
+    let cause = error.source()?.downcast_ref::<h2::Error>()?;
+    if cause.is_library() { cause.reason() } else { None }
 }
 
 fn builder() -> http2::Builder<TokioExecutor> {

@@ -4,7 +4,9 @@
 
 mod crowd;
 mod door;
+mod hello;
 mod http2;
+mod openssl;
 mod origin;
 mod proxies;
 mod refusals;
