@@ -1,8 +1,9 @@
 //! What a request is aimed at: its host, its path and its WebSocket subprotocols, refused where they are ambiguous.
 
 use hyper::ext::Protocol;
-use hyper::header::{HOST, SEC_WEBSOCKET_PROTOCOL};
-use hyper::{HeaderMap, Method, Request};
+use hyper::header::{HOST, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
+use hyper::http::uri::Authority;
+use hyper::{HeaderMap, Method, Request, Version};
 
 use super::errors::Error;
 use super::router::Key;
@@ -19,8 +20,9 @@ pub(super) struct Target {
 
 impl Target {
     /// # Errors
-    /// [`Error::BadRequest`] for what two servers might read in two ways: several Host headers, or a path with `.`
-    /// or `..` segments, which would pass one route's prefix and mean another's.
+    /// [`Error::BadRequest`] for what two servers might read in two ways: no Host header, several, or one that names
+    /// no host; a target or a transfer coding of another kind; a path with `.` or `..` segments, which would pass one
+    /// route's prefix and mean another's.
     pub(super) fn of<B>(request: &Request<B>, websocket: bool) -> Result<Self, Error> {
         if request.method() == Method::CONNECT && !websocket {
             return Err(if request.extensions().get::<Protocol>().is_some() {
@@ -30,7 +32,11 @@ impl Target {
             });
         }
         let authority = authority(request)?;
+        check_coding(request.headers())?;
         let path = request.uri().path();
+        if !path.starts_with('/') && (request.method() != Method::OPTIONS || path != "*") {
+            return Err(Error::BadRequest("the target is no path"));
+        }
         if has_dot_segments(path) {
             return Err(Error::BadRequest("the path has dot segments"));
         }
@@ -71,13 +77,33 @@ fn authority<B>(request: &Request<B>) -> Result<String, Error> {
     if more.is_some() {
         return Err(Error::BadRequest("more than one Host header"));
     }
+    if host.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Error::BadRequest("HTTP/1.1 asks for a Host header"));
+    }
+    if host.is_some_and(|host| !is_host(host)) {
+        return Err(Error::BadRequest("the Host header names no host"));
+    }
     if let Some(authority) = request.uri().authority() {
         let text = authority.as_str();
         return Ok(text.rsplit_once('@').map_or(text, |(_, host)| host).to_owned());
     }
-    let host = host.map_or(Ok(""), |host| host.to_str());
-    host.map(str::to_owned)
-        .map_err(|_| Error::BadRequest("the Host header is no text"))
+    let host = host.and_then(|host| host.to_str().ok());
+    Ok(host.unwrap_or_default().to_owned())
+}
+
+/// RFC 9112 section 3.2: a host and a port, or nothing at all.
+fn is_host(value: &HeaderValue) -> bool {
+    value.is_empty() || (!value.as_bytes().contains(&b'@') && Authority::try_from(value.as_bytes()).is_ok())
+}
+
+/// RFC 9112 section 6.1: a body in any coding but chunked would be passed on as if it were in none.
+fn check_coding(headers: &HeaderMap) -> Result<(), Error> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(_), _) => Err(Error::BadRequest("a transfer coding other than chunked")),
+    }
 }
 
 fn bare_host(authority: &str) -> String {
@@ -148,8 +174,29 @@ mod tests {
 
     #[test]
     fn ambiguous_requests_are_refused() {
-        let two = request("/", &[("host", "a"), ("host", "b")]);
-        assert!(matches!(Target::of(&two, false), Err(Error::BadRequest(_))));
+        let refused = |uri, headers: &[_]| {
+            let target = Target::of(&request(uri, headers), false);
+            assert!(matches!(target, Err(Error::BadRequest(_))), "{uri} {headers:?}");
+        };
+        refused("/", &[]);
+        refused("http://a/", &[]);
+        refused("/", &[("host", "a"), ("host", "b")]);
+        for host in ["a b", "a/b", "u@a", "http://a"] {
+            refused("/", &[("host", host)]);
+        }
+        refused("a.example:80", &[("host", "a.example:80")]);
+        refused("*", &[("host", "a")]);
+        let coding = "transfer-encoding";
+        for value in ["gzip, chunked", "chunked, chunked", "identity"] {
+            refused("/", &[("host", "a"), (coding, value)]);
+        }
+        refused("/", &[("host", "a"), (coding, "chunked"), (coding, "chunked")]);
+        for headers in [&[("host", "")][..], &[("host", "a"), (coding, "Chunked")]] {
+            assert!(Target::of(&request("/", headers), false).is_ok(), "{headers:?}");
+        }
+        let mut old = request("/", &[]);
+        *old.version_mut() = Version::HTTP_10;
+        assert_eq!(Target::of(&old, false).unwrap().authority, "");
         for path in [
             "/a/../b",
             "/..",
@@ -159,14 +206,10 @@ mod tests {
             "/a/..%5Cb",
             "/./a",
         ] {
-            let request = request(path, &[]);
-            assert!(
-                matches!(Target::of(&request, false), Err(Error::BadRequest(_))),
-                "{path}"
-            );
+            refused(path, &[("host", "a")]);
         }
         for path in ["/a..b/.c/...", "/a%2", "/%"] {
-            let request = request(path, &[]);
+            let request = request(path, &[("host", "a")]);
             assert!(Target::of(&request, false).is_ok(), "{path}");
         }
     }
@@ -174,6 +217,7 @@ mod tests {
     #[test]
     fn subprotocols_are_every_element_of_every_line_and_count_for_websockets_only() {
         let headers = [
+            ("host", "a"),
             ("sec-websocket-protocol", "a, b"),
             ("sec-websocket-protocol", "c,"),
         ];

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use hyper::header::UPGRADE;
+use hyper::header::{HOST, HeaderValue, UPGRADE};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme as UriScheme};
 use hyper::{Request, Response, Uri, Version};
 use hyper_util::client::legacy;
@@ -113,6 +113,10 @@ impl Client {
         let (upload, failure, ended) = Upload::new(body);
         let mut request = Request::from_parts(parts, upload.boxed_unsync());
         *request.uri_mut() = uri;
+        // What came by HTTP/1.0 may name no host, but goes out by a version that must (RFC 9112 section 3.2).
+        request.headers_mut().entry(HOST).or_insert_with(|| {
+            HeaderValue::from_str(authority.as_str()).expect("an authority is visible ASCII")
+        });
         let too_late = async {
             // An error says that the sender is gone, and so is the request's body: that is the news.
             let _ = ended.await;

@@ -10,6 +10,7 @@ mod openssl;
 mod origin;
 mod proxies;
 mod refusals;
+mod requests;
 mod segments;
 mod tls;
 mod upstream_tls;
