@@ -33,6 +33,7 @@ mod listen;
 mod live;
 mod memory;
 mod opening;
+mod pings;
 mod ports;
 mod proxy;
 mod proxy_protocol;
