@@ -12,7 +12,7 @@ use crate::config::{self, AccessLog, Config, LogTarget};
 use crate::http;
 
 use super::generation::{Generation, publish};
-use super::running::{FIRST_LOOKUP, Running, check_health};
+use super::running::{FIRST_LOOKUP, Running, check_health, limits};
 use super::succession::succeed;
 use super::{StartError, systemd};
 
@@ -86,12 +86,18 @@ impl Running {
         let new = Arc::new(new);
         let prepared = self.listeners.prepare(&new, &self.parts.counters)?;
         open_logs(&self.parts.access_logs, &new)?;
+        let media = &self.calls.media;
+        let udp = self.udp.prepare(&new, media)?;
+        let admin = self.admin.prepare(new.global.admin)?;
         let upstreams = before
             .upstreams
             .succeed(&new.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
-        let tcp = self.listeners.addrs_with(&new, &prepared);
-        let generation = Arc::new(Generation::new(&new, upstreams, &self.calls.media, &tcp));
+        let (on_tcp, on_udp) = (
+            self.listeners.addrs_with(&new, &prepared),
+            self.udp.addrs_with(&new, &udp),
+        );
+        let generation = Arc::new(Generation::new(&new, upstreams, &on_tcp, &on_udp, media));
         // The allow-lists should know the new servers before their first call.
         if timeout(FIRST_LOOKUP, generation.look_up()).await.is_err() {
             tracing::warn!("some upstream names could not be looked up yet");
@@ -99,9 +105,13 @@ impl Running {
         self.parts = self.parts_for(&generation);
         self.checks.abort();
         self.checks = check_health(&generation.upstreams);
+        let drain = new.global.drain_timeout;
+        // New UDP listeners before they are shown to anyone.
+        self.udp.serve(&new, udp, &self.calls.media, drain);
+        self.calls.shared.set_limits(limits(&new));
         self.calls.generation.store(generation);
         publish(&self.calls);
-        let drain = new.global.drain_timeout;
+        self.admin.serve(admin, &self.report);
         self.listeners
             .serve(&new, prepared, &self.parts, &self.ice_tcp, drain)?;
         self.parts.access_logs.retain(&access_logs(&new));

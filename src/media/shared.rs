@@ -14,8 +14,8 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
 
 use crate::ice::{
-    KeyRing, RouteId, RoutePolicy, ServerCandidate, ServerPath, Session, SocketId, Transport, Tuple,
-    client_leg::CONSENT,
+    ClientPath, KeyRing, ListenerId, RouteId, RoutePolicy, ServerCandidate, ServerPath, Session, SocketId,
+    Transport, Tuple, client_leg::CONSENT,
 };
 
 use super::direct::{DirectCall, DirectFlow};
@@ -135,8 +135,7 @@ pub struct Shared {
     pub keys: ArcSwap<KeyRing>,
     /// Routes by their sealed names.
     pub policies: ArcSwap<HashMap<RouteId, Arc<RoutePolicy>>>,
-    /// Limits.
-    pub limits: Limits,
+    limits: ArcSwap<Limits>,
     sockets: ArcSwap<Sockets>,
     calls: DashMap<Box<str>, Vec<Arc<Call>>>,
     by_server_username: DashMap<Box<str>, Arc<Call>>,
@@ -157,7 +156,7 @@ impl Shared {
         Self {
             keys: ArcSwap::from_pointee(keys),
             policies: ArcSwap::default(),
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             sockets: ArcSwap::default(),
             calls: DashMap::new(),
             by_server_username: DashMap::new(),
@@ -181,6 +180,31 @@ impl Shared {
     #[must_use]
     pub fn open_sessions(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// The limits from now on. Calls that are there stay, also where they are more than may be.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// How long a token opens, in seconds.
+    pub(super) fn token_lifetime(&self) -> u64 {
+        self.limits.load().token_lifetime
+    }
+
+    /// Whether some call has its client on this listener.
+    #[must_use]
+    pub fn is_used(&self, listener: ListenerId) -> bool {
+        let on_it =
+            |path: &ClientPath| matches!(path, ClientPath::Udp { listener: on, .. } if *on == listener);
+        self.pairs.iter().any(|pair| match pair.value() {
+            PairUse::Held(Peer::Hijack(call)) => {
+                let downlink = call.downlink.load();
+                downlink.as_ref().is_some_and(|tuple| on_it(&tuple.path))
+            }
+            PairUse::Held(Peer::Direct(flow)) => !flow.is_closed() && on_it(&flow.client),
+            PairUse::Resting { .. } => false,
+        })
     }
 
     // Sockets and pairs.
@@ -322,7 +346,7 @@ impl Shared {
 
     /// Counts one more call of a route, unless a limit is reached.
     pub fn count(&self, route: RouteId, route_limit: usize) -> bool {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limits.max_sessions {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limits.load().max_sessions {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
@@ -395,7 +419,7 @@ impl Shared {
 
     /// Enters an icedirect call, or adds what is new to the one that has these credentials. `false` at the limit.
     pub fn register_direct(&self, call: DirectCall) -> bool {
-        if self.direct.len() >= self.limits.max_sessions.saturating_mul(2) {
+        if self.direct.len() >= self.limits.load().max_sessions.saturating_mul(2) {
             return false;
         }
         let mut same_ufrag = self.direct.entry(call.ufrag.clone()).or_default();

@@ -30,6 +30,16 @@ pub struct UdpListen {
     pub port: u16,
 }
 
+/// A listener that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("UDP listener {}: {source}", Shown(*.listen))]
+pub struct ListenError {
+    /// Which.
+    pub listen: UdpListen,
+    /// What the system said.
+    pub source: io::Error,
+}
+
 /// A bound UDP socket.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -139,7 +149,7 @@ impl ListenerSockets {
 pub(super) fn listen(listen: UdpListen, shards: usize) -> io::Result<Vec<ListenerSockets>> {
     open_first(listen)
         .and_then(|first| share(listen.id, first, shards))
-        .map_err(|error| io::Error::new(error.kind(), format!("UDP listener {}: {error}", Shown(listen))))
+        .map_err(|source| io::Error::new(source.kind(), ListenError { listen, source }))
 }
 
 /// Opens the other shards' sockets next to the first one's.
