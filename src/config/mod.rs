@@ -24,6 +24,7 @@ mod section;
 mod services;
 mod tree;
 mod upstreams;
+mod validity;
 
 pub mod model;
 
@@ -33,7 +34,7 @@ mod tests;
 use std::io::Read as _;
 use std::path::Path;
 
-pub use certificates::{Certificate, CertificateError, load_roots};
+pub use certificates::{Certificate, CertificateError, expiry_notice, load_roots};
 pub use errors::{Error, Errors, Mark, Problem};
 pub use model::*;
 

@@ -126,6 +126,13 @@ impl Listeners {
         servers.flat_map(|server| server.addrs().iter().copied())
     }
 
+    /// What a service listens on, and its certificates.
+    pub(super) fn at_work(&self, service: &Service) -> (Vec<SocketAddr>, Option<Tls>) {
+        let open = self.listening.iter().find(|open| open.is_of(service));
+        open.map(|open| (open.server.addrs().to_vec(), open.tls.clone()))
+            .unwrap_or_default()
+    }
+
     /// What is listened on once a configuration is served, with its services.
     pub(super) fn addrs_with<'c>(
         &self,

@@ -3,8 +3,9 @@
 //! Connections, WebSockets and calls live on; requests under way end as they began. What a reload replaces is the
 //! [`Generation`] of the media side and the site of each listener. What it cannot replace stays, and is named.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use tokio::time::timeout;
 
@@ -12,7 +13,7 @@ use crate::config::{self, AccessLog, Config, LogTarget};
 use crate::http;
 
 use super::generation::{Generation, publish};
-use super::running::{FIRST_LOOKUP, Running, check_health, limits};
+use super::running::{FIRST_LOOKUP, Running, check_health, doors, limits};
 use super::succession::succeed;
 use super::{StartError, systemd};
 
@@ -25,6 +26,44 @@ pub(super) struct Reloads {
     pub(super) refused: AtomicU64,
     /// Whether the file, as it was read last, is in effect.
     pub(super) current: AtomicBool,
+    last: Mutex<Option<LastReload>>,
+}
+
+/// What came of the last attempt.
+#[derive(Clone, Debug)]
+pub(super) struct LastReload {
+    pub(super) at: SystemTime,
+    /// `applied`, `unchanged` or `refused`.
+    pub(super) result: &'static str,
+    /// Why it was refused.
+    pub(super) error: Option<String>,
+}
+
+impl Reloads {
+    /// The last attempt.
+    pub(super) fn last(&self) -> Option<LastReload> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, done: &Result<bool, StartError>) {
+        self.current.store(done.is_ok(), Ordering::Relaxed);
+        let result = match done {
+            Ok(true) => {
+                self.applied.fetch_add(1, Ordering::Relaxed);
+                "applied"
+            }
+            Ok(false) => "unchanged",
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                "refused"
+            }
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(LastReload {
+            at: SystemTime::now(),
+            result,
+            error: done.as_ref().err().map(ToString::to_string),
+        });
+    }
 }
 
 impl Default for Reloads {
@@ -33,6 +72,7 @@ impl Default for Reloads {
             applied: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             current: AtomicBool::new(true),
+            last: Mutex::default(),
         }
     }
 }
@@ -50,18 +90,11 @@ impl Running {
             Ok(new) => self.adopt(new).await,
             Err(errors) => Err(StartError::Config(errors)),
         };
-        let reloads = &self.report.reloads;
-        reloads.current.store(done.is_ok(), Ordering::Relaxed);
+        self.report.reloads.note(&done);
         match done {
-            Ok(true) => {
-                reloads.applied.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(config = %path.display(), "configuration reloaded");
-            }
+            Ok(true) => tracing::info!(config = %path.display(), "configuration reloaded"),
             Ok(false) => tracing::info!(config = %path.display(), "the configuration has not changed"),
-            Err(error) => {
-                reloads.refused.fetch_add(1, Ordering::Relaxed);
-                tracing::error!("reload refused, all stays as it was: {error}");
-            }
+            Err(error) => tracing::error!("reload refused, all stays as it was: {error}"),
         }
         systemd::ready();
     }
@@ -115,6 +148,9 @@ impl Running {
         self.listeners
             .serve(&new, prepared, &self.parts, &self.ice_tcp, drain)?;
         self.parts.access_logs.retain(&access_logs(&new));
+        let sections = new.services.iter().filter_map(|service| service.http.as_ref());
+        self.parts.counters.routes.retain(sections);
+        self.report.adopted(doors(&new, &self.listeners, &self.udp));
         Ok(true)
     }
 

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::http::{self, AccessLogs, IceTcp, TokenMemory};
 use crate::ice::{Counters, KeyRing, ListenerId};
 use crate::media::mux::Mux;
@@ -22,13 +22,14 @@ use super::StartError;
 use super::addresses::own_addresses;
 use super::admin_listener::AdminListener;
 use super::calls::{MediaCalls, Refusals};
+use super::expiry;
 use super::generation::{Generation, ice_udp, publish};
 use super::ice_tcp::ToStreams;
 use super::key_store::StoredKey;
 use super::listen_error::listen_error;
 use super::listeners::Listeners;
 use super::reload::{Reloads, open_logs};
-use super::report::DaemonReport;
+use super::report::{DaemonReport, Door};
 use super::signals::{Signals, Wish};
 use super::snapshot::SnapshotFile;
 use super::systemd;
@@ -124,7 +125,12 @@ impl Running {
             http: counters,
             draining: AtomicBool::new(false),
             reloads: Reloads::default(),
+            file: file.map(Path::to_owned),
+            started: std::time::Instant::now(),
+            loaded: std::sync::Mutex::new(SystemTime::now()),
+            doors: ArcSwap::from_pointee(doors(&config, &listeners, &udp)),
         });
+        tasks.push(tokio::spawn(expiry::watch(report.clone())));
         admin.serve(prepared_admin, &report);
         let checks = check_health(&parts.upstreams);
         systemd::ready();
@@ -269,6 +275,22 @@ fn media_error(config: &Config, source: std::io::Error) -> StartError {
             source,
         },
     }
+}
+
+/// The services as they listen.
+pub(super) fn doors(config: &Config, listeners: &Listeners, udp: &UdpListeners) -> Vec<Door> {
+    let door = |service: &Service| {
+        let (mut addrs, tls) = listeners.at_work(service);
+        addrs.extend(udp.at_work(service));
+        Door {
+            service: service.name.clone(),
+            proto: service.kind.as_str(),
+            addrs,
+            tls,
+            ice: service.enable_ice,
+        }
+    };
+    config.services.iter().map(door).collect()
 }
 
 /// What a configuration says of the calls of all routes together.

@@ -107,6 +107,12 @@ impl UdpListeners {
         Ok(prepared)
     }
 
+    /// What a service listens on.
+    pub(super) fn at_work(&self, service: &Service) -> Vec<SocketAddr> {
+        let open = self.open.iter().find(|open| open.is_of(service));
+        open.map(|open| open.bound.clone()).unwrap_or_default()
+    }
+
     /// What is listened on once a configuration is served, with its services.
     pub(super) fn addrs_with<'c>(
         &self,
