@@ -112,6 +112,11 @@ impl Daemon {
         Ok(Metrics::parse(&get(self.admin, "/metrics").await?.body))
     }
 
+    /// The address that a service said it listens on, the first time that it did.
+    pub fn address(&self, service: &str) -> Result<SocketAddr> {
+        logged_address(&self.process.log(), "service", service)
+    }
+
     /// What it has logged.
     #[must_use]
     pub fn log(&self) -> String {

@@ -15,3 +15,4 @@ mod load;
 mod origin;
 mod reload;
 mod streaming;
+mod udp;
