@@ -11,6 +11,7 @@ mod addresses;
 mod certificates;
 mod door;
 mod errors;
+mod hints;
 mod keys;
 mod limits;
 mod listeners;

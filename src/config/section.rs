@@ -1,6 +1,7 @@
 //! Reading a section key by key: what is unknown is reported at once, what is asked for is checked.
 
 use super::errors::{Mark, Problem, Sink};
+use super::hints;
 use super::keys;
 use super::nearest::nearest;
 use super::scalars::unexpected;
@@ -21,7 +22,8 @@ impl<'t> Section<'t> {
             Value::Section(entries) => entries.as_slice(),
             Value::Null => &[],
             Value::Scalar(_) | Value::List(_) => {
-                sink.error(node.mark, unexpected("a section (keys with values)", node));
+                let problem = unexpected("a section (keys with values)", node);
+                sink.error(node.mark, problem.meaning(hints::section(node)));
                 &[]
             }
         };
@@ -33,7 +35,7 @@ impl<'t> Section<'t> {
         let section = Self::open(mark, node, sink);
         for Entry { key, .. } in section.entries {
             if !known.contains(&key.text.as_str()) {
-                let problem = unknown(key, known, sink);
+                let problem = unknown(key, known, empty_before(section.entries, key), sink);
                 sink.error(key.mark, problem);
             }
         }
@@ -141,14 +143,29 @@ fn meant<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     now.or_else(|| nearest(key, known.iter().copied()))
 }
 
-fn unknown(key: &Key, known: &[&str], sink: &Sink) -> Problem {
-    let hint = match if sink.is_full() {
+/// The key right before `key` that was left without a value, as a section is whose keys are not indented below it.
+fn empty_before<'t>(entries: &'t [Entry], key: &Key) -> Option<&'t str> {
+    let before = entries
+        .iter()
+        .take_while(|entry| entry.key.mark != key.mark)
+        .last()?;
+    matches!(before.value.value, Value::Null).then_some(before.key.text.as_str())
+}
+
+fn unknown(key: &Key, known: &[&str], empty_before: Option<&str>, sink: &Sink) -> Problem {
+    let near = if sink.is_full() {
         None
     } else {
         meant(&key.text, known)
-    } {
-        Some(key) => format!("did you mean `{key}`?"),
-        None => format!("expected {}", choices(known)),
+    };
+    let elsewhere = || keys::place(&key.text).filter(|_| !sink.is_full());
+    let hint = match (near, empty_before) {
+        (Some(key), _) => format!("did you mean `{key}`?"),
+        (None, Some(before)) => format!("is it indented too little to belong to {}?", quoted(before)),
+        (None, None) => match elsewhere() {
+            Some(place) => format!("it belongs in {place}"),
+            None => format!("expected {}", choices(known)),
+        },
     };
     Problem::UnknownKey {
         key: short(&key.text),
