@@ -24,6 +24,8 @@ use super::traffic::RouteTraffic;
 
 /// Texts that the client chose are logged up to this many bytes.
 const MAX_TEXT: usize = 2048;
+/// Of the servers that a call was looked for on, no more are logged.
+const MAX_SERVERS: usize = 16;
 /// Bytes of a long body that are told together.
 const TOLD_AT_ONCE: u64 = 1 << 20;
 
@@ -48,10 +50,10 @@ pub(super) struct Visit {
     _busy: Option<Busy>,
 }
 
-/// The server that was tried last, and how long its headers took.
+/// The servers that were tried, and how long the headers of the last one took.
 #[derive(Debug, Default)]
 struct Upstream {
-    server: Option<String>,
+    servers: Vec<String>,
     header_time: Option<Duration>,
 }
 
@@ -122,7 +124,9 @@ impl Visit {
     pub(super) fn sent_to(&self, server: &Server) {
         if self.log.is_some() {
             let mut upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
-            upstream.server = Some(server.to_string());
+            if upstream.servers.len() < MAX_SERVERS {
+                upstream.servers.push(server.to_string());
+            }
             upstream.header_time = None;
         }
     }
@@ -270,7 +274,7 @@ impl Drop for Visit {
             bytes_in: *self.bytes_in.all.get_mut(),
             bytes_out: *self.bytes_out.all.get_mut(),
             time: self.started.elapsed(),
-            upstream: upstream.server,
+            upstreams: upstream.servers,
             upstream_time: upstream.header_time,
             route: self.route.get().cloned(),
             websocket: *self.websocket.get_mut(),

@@ -133,6 +133,19 @@ impl Daemon {
         value.unwrap_or_else(|| panic!("no {name} in\n{page}"))
     }
 
+    /// Waits until a number of its metrics is this one.
+    pub(crate) async fn reaches(&self, name: &str, expected: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.metric(name).await;
+            if value == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} is {value}, not {expected}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// A counter of the HTTP side.
     pub(crate) async fn count(&self, event: &str) -> u64 {
         self.metric(&format!("xrtc_http_total{{event=\"{event}\"}}"))

@@ -11,6 +11,8 @@ mod daemon;
 mod files;
 mod limits;
 mod load;
+mod logged;
+mod metrics;
 #[path = "../http/origin.rs"]
 mod origin;
 mod reload;
