@@ -60,7 +60,8 @@ pub(super) fn size(node: &Node) -> Option<String> {
         "g" | "gb" | "gib" => "GiB",
         _ => return None,
     };
-    (digits > 0).then(|| meant(format!("{number}{unit}")))
+    let likely = format!("{number}{unit}");
+    (digits > 0 && likely != text).then(|| meant(likely))
 }
 
 /// Of a listening address.
@@ -141,7 +142,7 @@ mod tests {
     fn hints_come_with_what_is_told_by_them_only() {
         let node = |text: &str| Node::text(Mark::default(), text);
         type Hint = fn(&Node) -> Option<String>;
-        let cases: [(Hint, &str, Option<&str>); 20] = [
+        let cases: [(Hint, &str, Option<&str>); 21] = [
             (boolean, "yes", Some("did you mean `true`?")),
             (boolean, "Off", Some("did you mean `false`?")),
             (boolean, "maybe", None),
@@ -150,6 +151,7 @@ mod tests {
             (size, "10MB", Some("did you mean `10MiB`?")),
             (size, "64 k", Some("did you mean `64KiB`?")),
             (size, "lots", None),
+            (size, "65KiB", None),
             (listen, "6443", Some("did you mean `:6443`?")),
             (listen, "::1", Some("its port is missing")),
             (listen, "*:80", Some("did you mean `:80`?")),

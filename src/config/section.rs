@@ -33,11 +33,14 @@ impl<'t> Section<'t> {
     /// The section at `node`, with every key that is not in `known` reported.
     pub(super) fn of(mark: Mark, node: &'t Node, known: &[&str], sink: &mut Sink) -> Self {
         let section = Self::open(mark, node, sink);
-        for Entry { key, .. } in section.entries {
+        // Left without a value, as a section is whose keys are not indented below it.
+        let mut empty_before = None;
+        for Entry { key, value } in section.entries {
             if !known.contains(&key.text.as_str()) {
-                let problem = unknown(key, known, empty_before(section.entries, key), sink);
+                let problem = unknown(key, known, empty_before, sink);
                 sink.error(key.mark, problem);
             }
+            empty_before = matches!(value.value, Value::Null).then_some(key.text.as_str());
         }
         section
     }
@@ -141,15 +144,6 @@ fn meant<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let former = keys::FORMER.iter().find(|(old, _)| *old == key);
     let now = former.and_then(|(_, now)| known.iter().copied().find(|known| known == now));
     now.or_else(|| nearest(key, known.iter().copied()))
-}
-
-/// The key right before `key` that was left without a value, as a section is whose keys are not indented below it.
-fn empty_before<'t>(entries: &'t [Entry], key: &Key) -> Option<&'t str> {
-    let before = entries
-        .iter()
-        .take_while(|entry| entry.key.mark != key.mark)
-        .last()?;
-    matches!(before.value.value, Value::Null).then_some(before.key.text.as_str())
 }
 
 fn unknown(key: &Key, known: &[&str], empty_before: Option<&str>, sink: &Sink) -> Problem {

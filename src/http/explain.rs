@@ -280,7 +280,7 @@ services:
     fn the_rule_that_takes_a_request_is_named_with_those_before_it() {
         assert_eq!(
             explained("GET https://H.example:6443/a/x?q"),
-            "service t (:6443)\n  servername: `_`, any host\n  hosts: route both has `match: all`, and another of \
+            "service t (:6443)\n  TLS: there is no certificate; only a proxy in front can bring this request here\n  servername: `_`, any host\n  hosts: route both has `match: all`, and another of \
              its conditions does not hold\n  protos: no route asks for a request that offers no WebSocket \
              subprotocol\n  paths: route rewritten asks for /a, the first in the file\n  route rewritten takes it, \
              upstream g\n  asked for /b/x at http://a:1\n"

@@ -192,6 +192,9 @@ async fn an_error_page_is_logged_as_what_the_client_got() {
     let daemon = Daemon::start(&web(&[JSON, "limits: {body_bytes: 4}\nroot: DIR/root"]));
     let page = text(get(&daemon.uri("/nothing")).await).await;
     let line = json_lines(&daemon, 1).await.remove(0);
-    assert_eq!((&line["status"], &line["bytes_out"]), (&404.into(), &page.len().into()));
+    assert_eq!(
+        (&line["status"], &line["bytes_out"]),
+        (&404.into(), &page.len().into())
+    );
     assert_eq!(line["upstreams"], Value::Array(Vec::new()));
 }
