@@ -93,7 +93,7 @@ fn days_before_year(year: u64) -> Option<u64> {
 }
 
 fn days_before_month(year: u64, month: u64) -> u64 {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let of_month = |month: u64| match month {
         4 | 6 | 9 | 11 => 30,
         2 if is_leap => 29,

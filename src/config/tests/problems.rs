@@ -299,7 +299,9 @@ fn upstreams_of_routes() {
     let expected = "expected `http://GROUP`, or the URL of a server like `http://host:port`";
     assert_eq!(
         located(&with_route("janus-server")),
-        [format!("10:21 {expected}, found `janus-server`")]
+        [format!(
+            "10:21 {expected}, found `janus-server`; did you mean `http://janus-server`?"
+        )]
     );
     assert_eq!(
         located(&with_route("http://a:1/x")),
