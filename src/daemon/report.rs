@@ -2,7 +2,7 @@
 //! into words.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -54,6 +54,25 @@ pub(super) struct Door {
 }
 
 impl DaemonReport {
+    /// Of a daemon that begins to serve.
+    pub(super) fn new(
+        calls: Arc<MediaCalls>,
+        http: Arc<http::Counters>,
+        file: Option<&Path>,
+        doors: Vec<Door>,
+    ) -> Self {
+        Self {
+            calls,
+            http,
+            reloads: Reloads::default(),
+            draining: AtomicBool::new(false),
+            file: file.map(Path::to_owned),
+            started: Instant::now(),
+            loaded: Mutex::new(SystemTime::now()),
+            doors: ArcSwap::from_pointee(doors),
+        }
+    }
+
     /// A new configuration is in effect.
     pub(super) fn adopted(&self, doors: Vec<Door>) {
         self.doors.store(Arc::new(doors));

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -28,7 +28,7 @@ use super::ice_tcp::ToStreams;
 use super::key_store::StoredKey;
 use super::listen_error::listen_error;
 use super::listeners::Listeners;
-use super::reload::{Reloads, open_logs};
+use super::reload::open_logs;
 use super::report::{DaemonReport, Door};
 use super::signals::{Signals, Wish};
 use super::snapshot::SnapshotFile;
@@ -109,27 +109,11 @@ impl Running {
             file.revive(&calls).await;
             tasks.push(tokio::spawn(file.clone().keep(calls.clone())));
         }
-        let parts = Arc::new(http::Shared {
-            upstreams: calls.generation.load().upstreams.clone(),
-            calls: calls.clone(),
-            memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
-            affinity: Arc::default(),
-            counters: counters.clone(),
-            connections: Arc::new(AtomicU64::new(0)),
-            access_logs,
-        });
+        let parts = shared_parts(&calls, &counters, access_logs);
         let ice_tcp: Arc<dyn IceTcp> = Arc::new(ToStreams(calls.media.streams().clone()));
         listeners.serve(&config, prepared, &parts, &ice_tcp, Duration::ZERO)?;
-        let report = Arc::new(DaemonReport {
-            calls: calls.clone(),
-            http: counters,
-            draining: AtomicBool::new(false),
-            reloads: Reloads::default(),
-            file: file.map(Path::to_owned),
-            started: std::time::Instant::now(),
-            loaded: std::sync::Mutex::new(SystemTime::now()),
-            doors: ArcSwap::from_pointee(doors(&config, &listeners, &udp)),
-        });
+        let doors = doors(&config, &listeners, &udp);
+        let report = Arc::new(DaemonReport::new(calls.clone(), counters, file, doors));
         tasks.push(tokio::spawn(expiry::watch(report.clone())));
         admin.serve(prepared_admin, &report);
         let checks = check_health(&parts.upstreams);
@@ -217,6 +201,23 @@ impl Running {
             tracing::info!("access logs opened again");
         });
     }
+}
+
+/// What the sites share to begin with.
+fn shared_parts(
+    calls: &Arc<MediaCalls>,
+    counters: &Arc<http::Counters>,
+    access_logs: Arc<AccessLogs>,
+) -> Arc<http::Shared> {
+    Arc::new(http::Shared {
+        upstreams: calls.generation.load().upstreams.clone(),
+        calls: calls.clone(),
+        memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
+        affinity: Arc::default(),
+        counters: counters.clone(),
+        connections: Arc::new(AtomicU64::new(0)),
+        access_logs,
+    })
 }
 
 async fn drain(listeners: Listeners, calls: &MediaCalls, deadline: Duration) {
