@@ -148,10 +148,12 @@ impl Caller {
     async fn wait_until(&self, within: Duration, holds: impl Fn(&Progress) -> bool) -> Result<()> {
         let mut progress = self.progress.clone();
         let done = |progress: &Progress| progress.failure.is_some() || holds(progress);
-        let waited = timeout(within, progress.wait_for(done)).await;
+        // What `wait_for` returns is a read lock, and another one must not be taken beside it: the call's task may be
+        // waiting to write in between, and then both wait for ever.
+        let waited = timeout(within, async { progress.wait_for(done).await.map(drop) }).await;
         let books = self.progress();
         match (waited, books.failure) {
-            (Ok(Ok(_)), None) => Ok(()),
+            (Ok(Ok(())), None) => Ok(()),
             (_, Some(failure)) => Err(Error::new(format!("call {}: {failure}", self.name))),
             (_, None) => Err(Error::new(format!(
                 "call {}: {} of {} messages echoed, and no more in {within:?}",
