@@ -146,16 +146,15 @@ impl<'t, 'b> Outlet<'t, 'b> {
     /// Counts what became of a packet for a connection.
     fn queued(&self, given_up: Option<usize>, unknown: DropReason) {
         match given_up {
-            Some(packets) => (0..packets).for_each(|_| self.counters.dropped(DropReason::QueueFull)),
+            Some(packets) => self.counters.dropped_many(DropReason::QueueFull, packets as u64),
             None => self.counters.dropped(unknown),
         }
     }
 
     /// Sends everything.
     pub(super) fn finish(self) {
-        for _ in 0..self.batch.finish() {
-            self.counters.dropped(DropReason::SendFailed);
-        }
+        let refused = self.batch.finish() as u64;
+        self.counters.dropped_many(DropReason::SendFailed, refused);
     }
 }
 

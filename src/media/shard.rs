@@ -160,12 +160,13 @@ impl<M: Multiplexer> Shard<M> {
         let mut outlet = self
             .post
             .outlet(&mut buffers.send, self.poll.registry(), &mut self.entropy);
-        for _ in 0..buffers.recv.truncated() {
-            self.post.counters.dropped(DropReason::Truncated);
-        }
         let (mut packets, mut bytes) = (0, 0);
         for message in buffers.recv.messages() {
             bytes += message.bytes() as u64;
+            if let Some(total) = message.dropped {
+                let missed = socket.newly_dropped(total).into();
+                self.post.counters.dropped_many(DropReason::ReceiveBuffer, missed);
+            }
             match source {
                 Source::Listener { id: listener, .. } => {
                     let local = message.local.unwrap_or_else(|| socket.bound().ip());
@@ -191,6 +192,8 @@ impl<M: Multiplexer> Shard<M> {
                 }
             }
         }
+        let truncated = buffers.recv.truncated() as u64;
+        self.post.counters.dropped_many(DropReason::Truncated, truncated);
         // Before the packets leave: whoever sees one come out finds it counted.
         self.post.count(source.counters(), (packets, bytes));
         outlet.finish();

@@ -84,6 +84,10 @@ async function launchFirefox() {
       "media.devices.insecure.enabled": true,
       "media.getusermedia.insecure.enabled": true,
       "media.autoplay.default": 0,
+      // Where nothing leads to the internet, Firefox finds its own address by the way to the page's server, which it
+      // knows only of a page that has just come from there: with one from its cache, ICE fails without a single check.
+      "browser.cache.disk.enable": false,
+      "browser.cache.memory.enable": false,
       // Fetched codecs and portal probes would only add noise to a namespace that leads nowhere.
       "media.gmp-manager.updateEnabled": false,
       "network.captive-portal-service.enabled": false,

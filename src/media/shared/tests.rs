@@ -1,6 +1,7 @@
 //! Tests of the shared tables: limits, pairs, early candidates.
 
 use super::*;
+use crate::ice::Transport;
 
 const MONO: u64 = 1_000_000;
 
