@@ -131,16 +131,7 @@ async function echo(withinMs) {
 }
 
 async function stats() {
-  const report = await peer().getStats();
-  const all = [...report.values()];
-  const pair = selectedPair(all);
-  return {
-    state: state(),
-    remote: candidate(report.get(pair?.remoteCandidateId)),
-    local: candidate(report.get(pair?.localCandidateId)),
-    framesDecoded: framesDecoded(all),
-    received: lab.received,
-  };
+  return { ...(await peerStats(peer())), state: state(), received: lab.received };
 }
 
 /**
@@ -168,38 +159,13 @@ async function hangUp() {
 
 async function sample() {
   const all = [...(await peer().getStats()).values()];
-  const now = { frames: framesDecoded(all), packets: received(all, "packetsReceived") };
+  const now = { frames: inbound(all, "video", "framesDecoded"), packets: inbound(all, "video", "packetsReceived") };
   for (const what of Object.keys(now)) {
     if (now[what] > sample.last[what]) growth[what].push(performance.now());
   }
   sample.last = now;
 }
 sample.last = { frames: 0, packets: 0 };
-
-function framesDecoded(all) {
-  return received(all, "framesDecoded");
-}
-
-function received(all, what) {
-  return all
-    .filter((entry) => entry.type === "inbound-rtp" && entry.kind === "video")
-    .reduce((sum, entry) => sum + (entry[what] ?? 0), 0);
-}
-
-// Chromium names the selected pair in its transport; Firefox marks the pair itself.
-function selectedPair(all) {
-  const transport = all.find((entry) => entry.type === "transport" && entry.selectedCandidatePairId);
-  const pairs = all.filter((entry) => entry.type === "candidate-pair" && entry.nominated);
-  return (
-    pairs.find((pair) => pair.id === transport?.selectedCandidatePairId) ??
-    pairs.find((pair) => pair.selected) ??
-    pairs.find((pair) => pair.state === "succeeded")
-  );
-}
-
-function candidate(entry) {
-  return entry ? { address: entry.address ?? null, port: entry.port, protocol: entry.protocol } : null;
-}
 
 function peer() {
   return handle.webrtcStuff.pc;

@@ -15,7 +15,7 @@ pub const VIDEO_MOUNTPOINT: u32 = 10;
 const HTTP_PORT: u16 = 8088;
 const WS_PORT: u16 = 8188;
 const RTP_PORT: u16 = 5204;
-const UNUSED_PLUGINS: [&str; 9] = [
+const UNUSED_PLUGINS: [&str; 8] = [
     "audiobridge",
     "duktape",
     "lua",
@@ -23,7 +23,6 @@ const UNUSED_PLUGINS: [&str; 9] = [
     "recordplay",
     "sip",
     "videocall",
-    "videoroom",
     "voicemail",
 ];
 /// As packaged, these fail to start and are unloaded at once; under load, Janus was seen to crash
