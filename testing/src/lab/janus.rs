@@ -2,6 +2,7 @@
 //! video.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -87,6 +88,19 @@ impl Janus {
             format!("http://{host}:{HTTP_PORT}"),
             format!("ws://{host}:{WS_PORT}"),
         ]
+    }
+
+    /// The sessions that it has created, by its log.
+    #[must_use]
+    pub fn sessions(&self) -> BTreeSet<String> {
+        let log = self.log();
+        let created = log
+            .lines()
+            .filter_map(|line| line.split("Creating new session: ").nth(1));
+        created
+            .filter_map(|rest| rest.split(';').next())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// What it has logged.
