@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Caller (str0m) ──▶ xrtc, a process ──▶ EchoServer (str0m)
-//!      one socket         one UDP port        a UDP port for each call, or one for all
+//!   a socket or stream    one UDP port,       a UDP port for each call, or one for all
+//!                         one TCP port
 //! ```
 //!
 //! Each end knows the call's name by the signalling and puts it into every message, so that a packet that strays
@@ -14,6 +15,7 @@ mod echo;
 mod gso;
 mod http;
 mod hub;
+mod leg;
 mod metrics;
 pub mod stun;
 
@@ -28,6 +30,7 @@ pub use daemon::{Daemon, Setup};
 pub use echo::{EchoServer, Ports, Signalled};
 pub use gso::send_train;
 pub use http::{Reply, get, post};
+pub use leg::{Leg, Stream};
 pub use metrics::Metrics;
 
 /// Runs `test` with a scratch directory, on two threads.

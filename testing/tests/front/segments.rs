@@ -8,9 +8,12 @@ use crate::wire::{Cut, GET, GET_H2, ICE, TlsClient, cut_stream, expect};
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\xc0\x00\x02\x01\x13\x88\x01\xbb";
 /// libwebrtc's fake hello.
-const SSLTCP: &[u8] = b"\x80\x46\x01\x03\x01\x00\x2d\x00\x00\x00\x10\x01\x00\x80\x03\x00\x80\x07\x00\xc0\
+pub(crate) const SSLTCP: &[u8] = b"\x80\x46\x01\x03\x01\x00\x2d\x00\x00\x00\x10\x01\x00\x80\x03\x00\x80\x07\x00\xc0\
     \x06\x00\x40\x02\x00\x80\x04\x00\x80\x00\x00\x04\x00\xfe\xff\x00\x00\x0a\x00\xfe\xfe\x00\x00\x09\x00\x00\x64\
     \x00\x00\x62\x00\x00\x03\x00\x00\x06\x1f\x17\x0c\xa6\x2f\x00\x78\xfc\x46\x55\x2e\xb1\x83\x39\xf1\xea";
+
+/// The length of what it is answered with.
+pub(crate) const SSLTCP_ANSWER_LEN: usize = 79;
 
 async fn trusting() -> Door {
     let setup = Setup {
@@ -63,7 +66,7 @@ async fn the_fake_hello_is_answered_before_anything_follows_it() {
     let door = trusting().await;
     let mut io = cut_stream(door.addr, Cut::At(0)).await;
     io.write_all(SSLTCP).await.unwrap();
-    let mut hello = [0; 79];
+    let mut hello = [0; SSLTCP_ANSWER_LEN];
     io.read_exact(&mut hello).await.unwrap();
     assert_eq!(hello[..6], *b"\x16\x03\x01\x00\x4a\x02");
     io.write_all(ICE).await.unwrap();
