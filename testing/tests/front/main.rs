@@ -11,5 +11,6 @@ mod proxies;
 mod refusals;
 mod segments;
 mod tls;
+mod unread;
 mod upstream_tls;
 mod wire;
