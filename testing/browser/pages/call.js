@@ -1,6 +1,6 @@
 // One call through the stock janus.js, as the tests ask for it: `window.lab` is all that they use.
 //
-// `lab.start({server, kind, mountpoint, room})` resolves once the PeerConnection is connected; `lab.stats()`
+// `lab.start({server, kind, mountpoint, room, ssltcp})` resolves once the PeerConnection is connected; `lab.stats()`
 // says what the browser itself reports of it. Nothing here knows that there is a proxy.
 
 const SAMPLE_MS = 50;
@@ -66,6 +66,7 @@ record("addIceCandidate", (candidate) => candidate?.candidate);
 
 async function start(requested) {
   options = requested;
+  if (options.ssltcp) preferSslTcp();
   kind = kinds[options.kind];
   await new Promise((callback) => Janus.init({ debug: ["error", "warn"], callback }));
   const connected = new Promise((resolve, reject) => {
@@ -188,6 +189,17 @@ function sendData(handle, message) {
 
 function tag() {
   return Math.random().toString(36).slice(2);
+}
+
+/** Of what the server offers only TCP is left, and that behind the fake SSL handshake of libwebrtc. */
+function preferSslTcp() {
+  const original = RTCPeerConnection.prototype.setRemoteDescription;
+  RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }, ...rest) {
+    const changed = sdp
+      .replace(/^a=candidate:\S+ \d+ udp .*\r\n/gim, "")
+      .replace(/^(a=candidate:\S+ \d+) tcp /gim, "$1 ssltcp ");
+    return original.call(this, { type, sdp: changed }, ...rest);
+  };
 }
 
 function record(method, text) {

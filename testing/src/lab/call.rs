@@ -136,10 +136,21 @@ pub struct Gap {
 impl<'a> Call<'a> {
     /// Opens the test page afresh and makes the call; returns once it is connected.
     pub fn start(browser: &'a mut Browser, options: &CallOptions) -> Result<Self> {
+        Self::start_with(browser, options, false)
+    }
+
+    /// The same by a page that takes the TCP candidates for `ssltcp` ones, which Chromium knows, and leaves out the
+    /// others.
+    pub fn start_over_ssltcp(browser: &'a mut Browser, options: &CallOptions) -> Result<Self> {
+        Self::start_with(browser, options, true)
+    }
+
+    fn start_with(browser: &'a mut Browser, options: &CallOptions, ssltcp: bool) -> Result<Self> {
         browser.open(&options.page)?;
         let CallOptions { kind, server, .. } = options;
-        let arguments =
-            json!({"server": server, "kind": kind.name(), "mountpoint": VIDEO_MOUNTPOINT, "room": ROOM});
+        let arguments = json!({
+            "server": server, "kind": kind.name(), "mountpoint": VIDEO_MOUNTPOINT, "room": ROOM, "ssltcp": ssltcp,
+        });
         browser.evaluate(&format!("await lab.start({arguments})"))?;
         Ok(Self { browser, kind: *kind })
     }
