@@ -81,9 +81,10 @@ impl Browser {
         let profile = home.join("profile");
         std::fs::create_dir_all(&profile)?;
         if let Some(authority) = authority {
-            authority.install(&match kind {
-                BrowserKind::Chromium => home.join(".pki/nssdb"),
-                BrowserKind::Firefox => profile.clone(),
+            let of_user = home.join(".pki/nssdb");
+            authority.install(match kind {
+                BrowserKind::Chromium => &of_user,
+                BrowserKind::Firefox => &profile,
             })?;
         }
         let mut command = namespace.command("node");
