@@ -9,15 +9,13 @@ use std::time::{Duration, Instant};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::net::{Protocol, Receive, Transmit};
-use str0m::{Candidate, Event, Input, Output, Rtc};
-use tokio::net::UdpSocket;
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 
-use super::kernel::udp_socket;
 use super::stun::Credentials;
-use super::{Route, post, stun};
+use super::{Leg, Route, post, stun};
 use crate::lab::{Error, Result};
 
 /// Between two messages of one call.
@@ -69,10 +67,14 @@ impl Drop for Caller {
 }
 
 impl Caller {
-    /// Makes a call through `front` by `route`. Everything that it sends has to go to `media`.
+    /// Makes a call through `front` by `route`, over UDP. Everything that it sends has to go to `media`.
     pub async fn start(front: SocketAddr, media: SocketAddr, route: Route, name: &str) -> Result<Self> {
-        let socket = udp_socket().await?;
-        let (mut rtc, offer, pending) = offer(socket.local_addr()?)?;
+        Self::start_over(Leg::udp(media).await?, front, route, name).await
+    }
+
+    /// Makes a call through `front` by `route` over a leg.
+    pub async fn start_over(leg: Leg, front: SocketAddr, route: Route, name: &str) -> Result<Self> {
+        let (mut rtc, offer, pending) = offer(leg.candidate()?)?;
         let reply = post(front, &format!("{}/{name}", route.path()), &offer).await?;
         if reply.status != 201 {
             return Err(Error::new(format!(
@@ -90,10 +92,8 @@ impl Caller {
         let (sending, is_sending) = watch::channel(true);
         let last_check = Arc::<Mutex<Vec<u8>>>::default();
         let run = Run {
-            local: socket.local_addr()?,
-            socket,
+            leg,
             rtc,
-            media,
             name: name.to_owned(),
             channel: None,
             next: Instant::now(),
@@ -166,7 +166,8 @@ impl Caller {
 /// Has the server behind `front` answer an offer, and calls nobody. `path` is a [`Route`]'s, then the call's name.
 /// Gives what the checks of such a client are signed with.
 pub async fn signal(front: SocketAddr, path: &str) -> Result<Credentials> {
-    let (_, offer, _) = offer(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)))?;
+    let nobody = Candidate::host(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), Protocol::Udp);
+    let (_, offer, _) = offer(nobody.map_err(|error| Error::new(error.to_string()))?)?;
     let reply = post(front, path, &offer).await?;
     if reply.status != 201 {
         return Err(Error::new(format!("{path}: {} {}", reply.status, reply.body)));
@@ -174,10 +175,9 @@ pub async fn signal(front: SocketAddr, path: &str) -> Result<Credentials> {
     Credentials::of(&reply.body, stun::attribute(&offer, "ice-ufrag")?)
 }
 
-/// An offer of a data channel, from an address of the caller's.
-fn offer(local: SocketAddr) -> Result<(Rtc, String, SdpPendingOffer)> {
+/// An offer of a data channel, from a candidate of the caller's.
+fn offer(candidate: Candidate) -> Result<(Rtc, String, SdpPendingOffer)> {
     let mut rtc = Rtc::builder().build(Instant::now());
-    let candidate = Candidate::host(local, Protocol::Udp).map_err(|error| Error::new(error.to_string()))?;
     rtc.add_local_candidate(candidate);
     let mut change = rtc.sdp_api();
     change.add_channel_with_config(ChannelConfig {
@@ -192,10 +192,8 @@ fn offer(local: SocketAddr) -> Result<(Rtc, String, SdpPendingOffer)> {
 
 /// The task of a call.
 struct Run {
-    socket: UdpSocket,
-    local: SocketAddr,
+    leg: Leg,
     rtc: Rtc,
-    media: SocketAddr,
     name: String,
     channel: Option<ChannelId>,
     next: Instant,
@@ -215,7 +213,6 @@ impl Run {
     }
 
     async fn call(&mut self) -> Result<()> {
-        let mut buffer = [0; 2048];
         loop {
             let mut due = self.flush().await?;
             if self.channel.is_some() && *self.sending.borrow() {
@@ -224,19 +221,27 @@ impl Run {
             if let Some((_, said)) = self.awaited.front() {
                 due = due.min(*said + AGAIN);
             }
-            let input = tokio::select! {
-                received = self.socket.recv_from(&mut buffer) => {
-                    let (length, source) = received?;
-                    let receive = Receive::new(Protocol::Udp, source, self.local, &buffer[..length]);
-                    Input::Receive(Instant::now(), receive.map_err(|error| Error::new(error.to_string()))?)
-                }
-                () = sleep_until(due.into()) => Input::Timeout(Instant::now()),
+            let received = tokio::select! {
+                received = self.leg.receive() => Some(received?),
+                () = sleep_until(due.into()) => None,
             };
-            self.rtc
-                .handle_input(input)
+            self.take(received.as_ref())
                 .map_err(|error| Error::new(error.to_string()))?;
             self.speak()?;
         }
+    }
+
+    /// A packet and its source, or the time.
+    fn take(&mut self, received: Option<&(Vec<u8>, SocketAddr)>) -> std::result::Result<(), RtcError> {
+        let now = Instant::now();
+        let input = match received {
+            Some((packet, source)) => {
+                let (protocol, local) = (self.leg.protocol(), self.leg.local);
+                Input::Receive(now, Receive::new(protocol, *source, local, packet)?)
+            }
+            None => Input::Timeout(now),
+        };
+        self.rtc.handle_input(input)
     }
 
     /// Says what is due: a message once more, or the next one.
@@ -290,13 +295,11 @@ impl Run {
         }
     }
 
-    async fn send(&self, transmit: &Transmit) -> Result<()> {
-        if transmit.destination != self.media {
+    async fn send(&mut self, transmit: &Transmit) -> Result<()> {
+        if transmit.destination != self.leg.remote {
             return Err(Error::new(format!("a packet to {}", transmit.destination)));
         }
-        self.socket
-            .send_to(&transmit.contents, transmit.destination)
-            .await?;
+        self.leg.send(&transmit.contents).await?;
         // A Binding request (RFC 8489 section 5).
         if transmit.contents.starts_with(&[0, 1]) {
             *self.last_check.lock().unwrap_or_else(PoisonError::into_inner) = transmit.contents.to_vec();

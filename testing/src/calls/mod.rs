@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Caller (str0m) ──▶ xrtc, a process ──▶ EchoServer (str0m)
-//!      one socket         one UDP port        a UDP port for each call, or one for all
+//!   a socket or stream    one UDP port,       a UDP port for each call, or one for all
+//!                         one TCP port
 //! ```
 //!
 //! Each end knows the call's name by the signalling and puts it into every message, so that a packet that strays
@@ -16,6 +17,7 @@ mod gso;
 mod http;
 mod hub;
 mod kernel;
+mod leg;
 mod metrics;
 mod settle;
 pub mod stun;
@@ -32,6 +34,7 @@ pub use echo::{EchoServer, Ports, Signalled};
 pub use gso::send_train;
 pub use http::{Reply, get, post};
 pub use kernel::MAX_RUN;
+pub use leg::{Leg, Stream};
 pub use metrics::Metrics;
 pub use settle::{Books, settle};
 

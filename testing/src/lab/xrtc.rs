@@ -153,7 +153,7 @@ pub(super) fn page_root(work: &WorkDir) -> io::Result<PathBuf> {
     let root = work.join("pages");
     fs::create_dir_all(&root)?;
     let pages = prerequisites::browser_directory().join("pages");
-    let own = ["call.html", "call.js"].map(|name| pages.join(name));
+    let own = ["call.html", "call.js", "crowd.html", "crowd.js", "stats.js"].map(|name| pages.join(name));
     for file in own
         .iter()
         .map(PathBuf::as_path)
