@@ -39,6 +39,8 @@ counters! {
     connections,
     /// Connections closed at once because there were too many.
     connections_refused,
+    /// Connections closed at once because there were too many of one client network.
+    connections_refused_network,
     /// Times that accepting failed (for want of file descriptors, mostly).
     accept_errors,
     /// Connections that ended over bytes that are no request, or not a whole one.
@@ -73,7 +75,8 @@ counters! {
     ice_tcp_refused,
     /// HTTP on a service that serves none.
     http_refused,
-    /// HTTP/2 connections closed because their requests were taken back again and again.
+    /// HTTP/2 connections closed because their requests were taken back again and again, or for frames without end
+    /// that ask for nothing.
     http2_flood,
     /// Requests, WebSocket handshakes included.
     requests,
@@ -95,6 +98,8 @@ counters! {
     uploads_stalled,
     /// Connections closed because no request came, or its header did not end.
     connections_expired,
+    /// Responses and WebSockets ended because the client took nothing of them for too long.
+    sends_stalled,
     /// Lines of access logs that could not be written, or not fast enough.
     access_log_dropped,
     /// WebSockets closed because no message came for too long.

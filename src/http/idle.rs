@@ -1,20 +1,36 @@
-//! How long a client connection may do nothing: between requests, and in the middle of a request's header.
+//! How long a client connection may do nothing: between requests, in the middle of a request's header, and while it
+//! has something to take.
 //!
-//! hyper has one timer for both. Here the connection's reads and requests are watched from outside instead:
+//! hyper has one timer for the first two and none for the third. Here the connection's reads, writes and requests are
+//! watched from outside instead:
 //!
 //! ```text
 //!  idle ──a byte──▶ header ──a request──▶ busy ──the last response's end──▶ idle
 //! ```
+//! Beside that, a write that finds no room begins a wait, and the next that finds some ends it.
+//!
 //! For HTTP/1.1 only: on a connection that multiplexes, bytes may be of anything.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+
+use super::server::Limits;
+
+/// What a client took too long for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// The next request.
+    Idle,
+    /// The rest of a request's header; nothing is on its way to the client.
+    Header,
+    /// Taking what it is sent.
+    Send,
+}
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +40,8 @@ struct State {
     header: Option<Instant>,
     /// When it was last seen to become idle.
     idle: Instant,
+    /// Since when the client has taken nothing of what is there for it.
+    full: Option<Instant>,
 }
 
 /// Watches one connection; clones are of the same.
@@ -47,6 +65,7 @@ impl Watch {
             requests: 0,
             header: None,
             idle: Instant::now(),
+            full: None,
         };
         Self(Arc::new(Watched {
             state: Mutex::new(state),
@@ -63,13 +82,13 @@ impl Watch {
         Busy(self.clone())
     }
 
-    /// Returns when the connection has done nothing for too long.
-    pub(super) async fn expired(&self, idle: Duration, header: Duration) {
+    /// Returns when the client has taken too long, with what.
+    pub(super) async fn expired(&self, limits: &Limits) -> Expired {
         loop {
             let changed = self.0.changed.notified();
-            match self.deadline(idle, header) {
-                Some(deadline) if deadline <= Instant::now() => return,
-                Some(deadline) => tokio::select! {
+            match self.deadline(limits) {
+                Some((deadline, expired)) if deadline <= Instant::now() => return expired,
+                Some((deadline, _)) => tokio::select! {
                     () = changed => {}
                     () = sleep_until(deadline) => {}
                 },
@@ -78,12 +97,13 @@ impl Watch {
         }
     }
 
-    fn deadline(&self, idle: Duration, header: Duration) -> Option<Instant> {
+    fn deadline(&self, limits: &Limits) -> Option<(Instant, Expired)> {
         let state = *self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.header {
-            _ if state.requests > 0 => None,
-            Some(since) => Some(since + header),
-            None => Some(state.idle + idle),
+        match (state.full, state.header) {
+            (Some(since), _) => Some((since + limits.send_timeout, Expired::Send)),
+            (None, _) if state.requests > 0 => None,
+            (None, Some(since)) => Some((since + limits.header_timeout, Expired::Header)),
+            (None, None) => Some((state.idle + limits.idle_timeout, Expired::Idle)),
         }
     }
 
@@ -95,21 +115,33 @@ impl Watch {
         });
     }
 
+    fn wrote(&self, finds_room: bool) {
+        self.change(|state| {
+            state.full = if finds_room {
+                None
+            } else {
+                state.full.or_else(|| Some(Instant::now()))
+            };
+        });
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = (state.requests > 0, state.header);
+        let kind = |state: &State| (state.requests > 0, state.header, state.full);
+        let before = kind(&state);
         change(&mut state);
-        if before != (state.requests > 0, state.header) {
+        if before != kind(&state) {
             drop(state);
             self.0.changed.notify_one();
         }
     }
 
-    /// A stream whose reads are watched.
+    /// A stream whose reads and writes are watched.
     pub(super) fn over<IO>(&self, io: IO) -> Over<IO> {
         Over {
             io,
             watch: self.clone(),
+            is_full: false,
         }
     }
 }
@@ -128,6 +160,18 @@ impl Drop for Busy {
 pub(super) struct Over<IO> {
     io: IO,
     watch: Watch,
+    /// As the watch knows it, which then need not be told the same again.
+    is_full: bool,
+}
+
+impl<IO> Over<IO> {
+    fn told<T>(&mut self, polled: Poll<T>) -> Poll<T> {
+        if self.is_full != polled.is_pending() {
+            self.is_full = polled.is_pending();
+            self.watch.wrote(polled.is_ready());
+        }
+        polled
+    }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Over<IO> {
@@ -151,11 +195,13 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Over<IO> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.told(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
+        self.told(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -171,12 +217,15 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Over<IO> {
         cx: &mut Context<'_>,
         slices: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.told(polled)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::advance;
 
@@ -184,12 +233,13 @@ mod tests {
 
     const IDLE: Duration = Duration::from_secs(75);
     const HEADER: Duration = Duration::from_secs(30);
+    const SEND: Duration = Duration::from_secs(60);
 
-    async fn left(watch: &Watch) -> Option<Duration> {
+    /// The defaults, which are the ones above.
+    async fn left(watch: &Watch) -> Option<(Duration, Expired)> {
         tokio::task::yield_now().await;
-        watch
-            .deadline(IDLE, HEADER)
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        let (deadline, expired) = watch.deadline(&Limits::default())?;
+        Some((deadline.saturating_duration_since(Instant::now()), expired))
     }
 
     #[tokio::test(start_paused = true)]
@@ -197,16 +247,16 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let watch = Watch::new();
         let mut ours = watch.over(ours);
-        assert_eq!(left(&watch).await, Some(IDLE));
+        assert_eq!(left(&watch).await, Some((IDLE, Expired::Idle)));
         advance(Duration::from_secs(5)).await;
         theirs.write_all(b"GE").await.unwrap();
         ours.read_u8().await.unwrap();
-        assert_eq!(left(&watch).await, Some(HEADER));
+        assert_eq!(left(&watch).await, Some((HEADER, Expired::Header)));
         advance(Duration::from_secs(5)).await;
         ours.read_u8().await.unwrap();
         assert_eq!(
             left(&watch).await,
-            Some(HEADER - Duration::from_secs(5)),
+            Some((HEADER - Duration::from_secs(5), Expired::Header)),
             "more bytes are no more time"
         );
         let (one, two) = (watch.request(), watch.request());
@@ -214,9 +264,27 @@ mod tests {
         drop(one);
         assert_eq!(left(&watch).await, None);
         drop(two);
-        assert_eq!(left(&watch).await, Some(IDLE));
+        assert_eq!(left(&watch).await, Some((IDLE, Expired::Idle)));
         let started = Instant::now();
-        watch.expired(IDLE, HEADER).await;
+        assert_eq!(watch.expired(&Limits::default()).await, Expired::Idle);
         assert!((IDLE..IDLE + Duration::from_secs(1)).contains(&started.elapsed()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_something_has_its_time_again() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let watch = Watch::new();
+        let mut ours = watch.over(ours);
+        let _request = watch.request();
+        let writing = tokio::spawn(async move { ours.write_all(&[0; 200]).await });
+        assert_eq!(left(&watch).await, Some((SEND, Expired::Send)));
+        for _ in 0..2 {
+            advance(SEND - Duration::from_secs(1)).await;
+            theirs.read_exact(&mut [0; 64]).await.unwrap();
+            assert_eq!(left(&watch).await, Some((SEND, Expired::Send)));
+        }
+        theirs.read_exact(&mut [0; 72]).await.unwrap();
+        writing.await.unwrap().unwrap();
+        assert_eq!(left(&watch).await, None, "all is taken");
     }
 }
