@@ -8,9 +8,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::StatusCode;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -41,9 +42,12 @@ where
     let watch = Watch::new();
     let io = TokioIo::new(watch.over(io));
     let requests = watch.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (site, visitor) = (site.clone(), visitor.clone());
         let busy = requests.request();
+        if request.body().is_end_stream() {
+            busy.received();
+        }
         async move { Ok::<_, Infallible>(site.handle(&visitor, request, Some(busy)).await) }
     });
     let mut served = http1::Builder::new()
@@ -94,7 +98,9 @@ impl End {
                 }
                 tracing::trace!(%error, "client connection ended early");
             }
-            Self::Expired(Expired::Idle | Expired::Header) => counters.connections_expired.add(),
+            Self::Expired(Expired::Idle | Expired::Header | Expired::Gone) => {
+                counters.connections_expired.add()
+            }
             Self::Expired(Expired::Send) => counters.sends_stalled.add(),
         }
     }
@@ -106,8 +112,8 @@ async fn part<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO, end: &End) {
         End::Expired(Expired::Header) => too_slow(),
         // The client has been told, or is gone.
         End::Served(_) => String::new(),
-        // Nothing was asked for; or what was said is not taken.
-        End::Expired(Expired::Idle | Expired::Send) => return,
+        // Nothing was asked for; or nobody listens.
+        End::Expired(Expired::Idle | Expired::Send | Expired::Gone) => return,
     };
     let closing = async {
         io.write_all(words.as_bytes()).await?;

@@ -96,7 +96,8 @@ counters! {
     refused_body_bytes,
     /// Requests whose body did not come in time.
     uploads_stalled,
-    /// Connections closed because no request came, or its header did not end.
+    /// Connections closed because no request came, or its header did not end, or because a client that had ended
+    /// its side got no answer soon.
     connections_expired,
     /// Responses and WebSockets ended because the client took nothing of them for too long.
     sends_stalled,

@@ -9,11 +9,16 @@
 //! ```
 //! Beside that, a write that finds no room begins a wait, and the next that finds some ends it.
 //!
+//! A client that has ended its side of the connection after a request may wait for the answer, or be gone: TCP tells
+//! the two apart only when something is written. hyper takes it for gone; here it is hidden from hyper for as long as
+//! something goes to the client, and a little longer.
+//!
 //! For HTTP/1.1 only: on a connection that multiplexes, bytes may be of anything.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
@@ -30,18 +35,29 @@ pub(super) enum Expired {
     Header,
     /// Taking what it is sent.
     Send,
+    /// It has ended its side, and nothing went to it for [`PARTED`].
+    Gone,
 }
 
+/// How long a request goes on for a client that has ended its side.
+const PARTED: Duration = Duration::from_secs(5);
+
 /// What a connection is doing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct State {
     requests: usize,
+    /// More is to come of the last request's body.
+    receiving: bool,
     /// When the first byte of a header came.
     header: Option<Instant>,
     /// When it was last seen to become idle.
     idle: Instant,
     /// Since when the client has taken nothing of what is there for it.
     full: Option<Instant>,
+    /// When something went to the client last, or it ended its side while a request was under way.
+    parted: Option<Instant>,
+    /// Who is to be told that no request is under way any more.
+    reader: Option<Waker>,
 }
 
 /// Watches one connection; clones are of the same.
@@ -63,9 +79,12 @@ impl Watch {
     pub(super) fn new() -> Self {
         let state = State {
             requests: 0,
+            receiving: false,
             header: None,
             idle: Instant::now(),
             full: None,
+            parted: None,
+            reader: None,
         };
         Self(Arc::new(Watched {
             state: Mutex::new(state),
@@ -77,6 +96,7 @@ impl Watch {
     pub(super) fn request(&self) -> Busy {
         self.change(|state| {
             state.requests += 1;
+            state.receiving = true;
             state.header = None;
         });
         Busy(self.clone())
@@ -98,10 +118,10 @@ impl Watch {
     }
 
     fn deadline(&self, limits: &Limits) -> Option<(Instant, Expired)> {
-        let state = *self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         match (state.full, state.header) {
             (Some(since), _) => Some((since + limits.send_timeout, Expired::Send)),
-            (None, _) if state.requests > 0 => None,
+            (None, _) if state.requests > 0 => state.parted.map(|since| (since + PARTED, Expired::Gone)),
             (None, Some(since)) => Some((since + limits.header_timeout, Expired::Header)),
             (None, None) => Some((state.idle + limits.idle_timeout, Expired::Idle)),
         }
@@ -115,6 +135,19 @@ impl Watch {
         });
     }
 
+    /// Whether the end of what the client sends is kept for later, until `reader` is woken.
+    fn hides_end(&self, reader: &Waker) -> bool {
+        let mut hides = false;
+        self.change(|state| {
+            hides = state.requests > 0 && !state.receiving;
+            if hides {
+                state.parted.get_or_insert_with(Instant::now);
+                state.reader = Some(reader.clone());
+            }
+        });
+        hides
+    }
+
     fn wrote(&self, finds_room: bool) {
         self.change(|state| {
             state.full = if finds_room {
@@ -122,12 +155,15 @@ impl Watch {
             } else {
                 state.full.or_else(|| Some(Instant::now()))
             };
+            if state.parted.is_some() {
+                state.parted = Some(Instant::now());
+            }
         });
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = |state: &State| (state.requests > 0, state.header, state.full);
+        let kind = |state: &State| (state.requests > 0, state.header, state.full, state.parted);
         let before = kind(&state);
         change(&mut state);
         if before != kind(&state) {
@@ -142,16 +178,31 @@ impl Watch {
             io,
             watch: self.clone(),
             is_full: false,
+            has_ended: false,
         }
+    }
+}
+
+impl Busy {
+    /// All of its body has come.
+    pub(super) fn received(&self) {
+        self.0.change(|state| state.receiving = false);
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        let mut reader = None;
         self.0.change(|state| {
             state.requests -= 1;
             state.idle = Instant::now();
+            if state.requests == 0 {
+                reader = state.reader.take();
+            }
         });
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 }
 
@@ -162,11 +213,13 @@ pub(super) struct Over<IO> {
     watch: Watch,
     /// As the watch knows it, which then need not be told the same again.
     is_full: bool,
+    /// The client has ended its side.
+    has_ended: bool,
 }
 
 impl<IO> Over<IO> {
     fn told<T>(&mut self, polled: Poll<T>) -> Poll<T> {
-        if self.is_full != polled.is_pending() {
+        if self.is_full != polled.is_pending() || self.has_ended {
             self.is_full = polled.is_pending();
             self.watch.wrote(polled.is_ready());
         }
@@ -184,6 +237,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Over<IO> {
         let polled = Pin::new(&mut self.io).poll_read(cx, into);
         if into.filled().len() > before {
             self.watch.bytes_came();
+        } else if matches!(polled, Poll::Ready(Ok(()))) && into.remaining() > 0 {
+            self.has_ended = true;
+            if self.watch.hides_end(cx.waker()) {
+                return Poll::Pending;
+            }
         }
         polled
     }

@@ -38,7 +38,7 @@ pub(super) struct Visit {
     upstream: Mutex<Upstream>,
     admitted: OnceLock<Admitted>,
     log: Option<(Log, Head)>,
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
 }
 
 /// The server that was tried last, and how long its headers took.
@@ -82,7 +82,7 @@ impl Visit {
             upstream: Mutex::default(),
             admitted: OnceLock::new(),
             log: log.map(|log| (log, Head::of(request, id))),
-            _busy: busy,
+            busy,
         })
     }
 
@@ -126,6 +126,13 @@ impl Visit {
     /// The client sent this many bytes of content.
     pub(super) fn received(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// All of the request has come.
+    pub(super) fn received_all(&self) {
+        if let Some(busy) = &self.busy {
+            busy.received();
+        }
     }
 
     /// The client was sent this many bytes of content.
