@@ -8,10 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -42,12 +41,9 @@ where
     let watch = Watch::new();
     let io = TokioIo::new(watch.over(io));
     let requests = watch.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request| {
         let (site, visitor) = (site.clone(), visitor.clone());
         let busy = requests.request();
-        if request.body().is_end_stream() {
-            busy.received();
-        }
         async move { Ok::<_, Infallible>(site.handle(&visitor, request, Some(busy)).await) }
     });
     let mut served = http1::Builder::new()

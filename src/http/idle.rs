@@ -10,8 +10,8 @@
 //! Beside that, a write that finds no room begins a wait, and the next that finds some ends it.
 //!
 //! A client that has ended its side of the connection after a request may wait for the answer, or be gone: TCP tells
-//! the two apart only when something is written. hyper takes it for gone; here it is hidden from hyper for as long as
-//! something goes to the client, and a little longer.
+//! the two apart only when something is written. hyper takes it for gone; here its end is hidden from hyper for as long
+//! as something moves either way, and a little longer. Not so of a WebSocket, which knows an end of its own.
 //!
 //! For HTTP/1.1 only: on a connection that multiplexes, bytes may be of anything.
 
@@ -35,7 +35,7 @@ pub(super) enum Expired {
     Header,
     /// Taking what it is sent.
     Send,
-    /// It has ended its side, and nothing went to it for [`PARTED`].
+    /// It has ended its side, and nothing moved either way for [`PARTED`].
     Gone,
 }
 
@@ -46,18 +46,26 @@ const PARTED: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct State {
     requests: usize,
-    /// More is to come of the last request's body.
-    receiving: bool,
+    /// It is one request after the other, and not a WebSocket.
+    is_http: bool,
     /// When the first byte of a header came.
     header: Option<Instant>,
     /// When it was last seen to become idle.
     idle: Instant,
     /// Since when the client has taken nothing of what is there for it.
     full: Option<Instant>,
-    /// When something went to the client last, or it ended its side while a request was under way.
+    /// When something moved last, since the client ended its side while a request was under way.
     parted: Option<Instant>,
     /// Who is to be told that no request is under way any more.
     reader: Option<Waker>,
+}
+
+impl State {
+    fn moved(&mut self) {
+        if self.parted.is_some() {
+            self.parted = Some(Instant::now());
+        }
+    }
 }
 
 /// Watches one connection; clones are of the same.
@@ -79,7 +87,7 @@ impl Watch {
     pub(super) fn new() -> Self {
         let state = State {
             requests: 0,
-            receiving: false,
+            is_http: true,
             header: None,
             idle: Instant::now(),
             full: None,
@@ -96,7 +104,6 @@ impl Watch {
     pub(super) fn request(&self) -> Busy {
         self.change(|state| {
             state.requests += 1;
-            state.receiving = true;
             state.header = None;
         });
         Busy(self.clone())
@@ -139,7 +146,7 @@ impl Watch {
     fn hides_end(&self, reader: &Waker) -> bool {
         let mut hides = false;
         self.change(|state| {
-            hides = state.requests > 0 && !state.receiving;
+            hides = state.requests > 0 && state.is_http;
             if hides {
                 state.parted.get_or_insert_with(Instant::now);
                 state.reader = Some(reader.clone());
@@ -155,10 +162,11 @@ impl Watch {
             } else {
                 state.full.or_else(|| Some(Instant::now()))
             };
-            if state.parted.is_some() {
-                state.parted = Some(Instant::now());
-            }
         });
+    }
+
+    fn moved(&self) {
+        self.change(State::moved);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -184,9 +192,14 @@ impl Watch {
 }
 
 impl Busy {
-    /// All of its body has come.
-    pub(super) fn received(&self) {
-        self.0.change(|state| state.receiving = false);
+    /// Something of its body was taken.
+    pub(super) fn moved(&self) {
+        self.0.moved();
+    }
+
+    /// It has become a WebSocket.
+    pub(super) fn is_websocket(&self) {
+        self.0.change(|state| state.is_http = false);
     }
 }
 
@@ -219,11 +232,18 @@ pub(super) struct Over<IO> {
 
 impl<IO> Over<IO> {
     fn told<T>(&mut self, polled: Poll<T>) -> Poll<T> {
-        if self.is_full != polled.is_pending() || self.has_ended {
+        if self.is_full != polled.is_pending() {
             self.is_full = polled.is_pending();
             self.watch.wrote(polled.is_ready());
         }
         polled
+    }
+
+    fn wrote(&mut self, polled: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
+        if self.has_ended && polled.is_ready() {
+            self.watch.moved();
+        }
+        self.told(polled)
     }
 }
 
@@ -254,7 +274,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Over<IO> {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.told(polled)
+        self.wrote(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -276,7 +296,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Over<IO> {
         slices: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.told(polled)
+        self.wrote(polled)
     }
 }
 
@@ -344,5 +364,32 @@ mod tests {
         theirs.read_exact(&mut [0; 72]).await.unwrap();
         writing.await.unwrap().unwrap();
         assert_eq!(left(&watch).await, None, "all is taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_client_is_hidden_while_something_moves() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let watch = Watch::new();
+        let mut ours = watch.over(ours);
+        let request = watch.request();
+        theirs.shutdown().await.unwrap();
+        let mut buffer = [0; 8];
+        let early = tokio::time::timeout(PARTED / 2, ours.read(&mut buffer)).await;
+        assert!(early.is_err(), "the end is hidden");
+        ours.write_all(b"answer").await.unwrap();
+        ours.flush().await.unwrap();
+        assert_eq!(left(&watch).await, Some((PARTED, Expired::Gone)));
+        advance(PARTED / 2).await;
+        request.moved();
+        assert_eq!(left(&watch).await, Some((PARTED, Expired::Gone)));
+        assert_eq!(watch.expired(&Limits::default()).await, Expired::Gone);
+        let reading = tokio::spawn(async move { ours.read(&mut buffer).await });
+        tokio::task::yield_now().await;
+        drop(request);
+        assert_eq!(
+            reading.await.unwrap().unwrap(),
+            0,
+            "it is told with the request's end"
+        );
     }
 }

@@ -73,9 +73,6 @@ where
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.waiting = None;
-            if frame.is_none() || this.body.is_end_stream() {
-                this.visit.received_all();
-            }
             return Poll::Ready(frame.map(|frame| this.counted(frame.map_err(Into::into)?)));
         }
         let patience = this.patience;

@@ -121,17 +121,16 @@ impl Visit {
     /// It is a WebSocket now.
     pub(super) fn is_websocket(&self) {
         self.websocket.store(true, Ordering::Relaxed);
+        if let Some(busy) = &self.busy {
+            busy.is_websocket();
+        }
     }
 
     /// The client sent this many bytes of content.
     pub(super) fn received(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// All of the request has come.
-    pub(super) fn received_all(&self) {
         if let Some(busy) = &self.busy {
-            busy.received();
+            busy.moved();
         }
     }
 

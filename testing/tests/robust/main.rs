@@ -22,10 +22,16 @@ mod desync;
 mod downgrade;
 mod floods;
 mod h2;
+mod halves;
+#[path = "../ops/load.rs"]
+mod load;
 mod memory;
 mod networks;
 #[path = "../http/origin.rs"]
 #[allow(dead_code, reason = "shared with the tests of proxying, which use the rest")]
 mod origin;
+mod reload;
 mod slow;
+mod tls;
+mod volume;
 mod witness;

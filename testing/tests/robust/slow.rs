@@ -22,8 +22,8 @@ use crate::memory::Peak;
 use crate::origin::{fixed_origin, origin, websocket_origin};
 
 const SLOW: usize = 2000;
-/// Of a connection in the middle of its header: buffers of the socket's reader and of the parser, and the task.
-const MOST_EACH: u64 = 32 * 1024;
+/// Of a connection in the middle of its header: its task, which is large in a debug build, and the parser's buffer.
+const MOST_EACH: u64 = 64 * 1024;
 /// Behind the client's end of a connection there is this much room, so that it is soon full.
 const ROOM: u32 = 4096;
 
