@@ -2,7 +2,7 @@
 //!
 //! The library bounds what such frames make us keep, but answers or skips them for as long as they come: PING,
 //! SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty DATA and unknown ones are work without end for whoever is
-//! asked to do it (RFC 9113 section 10.5; CVE-2019-9511 to 9518). Each costs one of a budget, a request too; what we
+//! asked to do it (RFC 9113 section 10.5; CVE-2019-9512 to 9518). Each costs one of a budget, a request too; what we
 //! answer gives some of it back, and so does time.
 //!
 //! The stream is read along and not changed. What is no frame is the library's to refuse.

@@ -206,3 +206,17 @@ async fn a_body_that_stalls_is_408_over_http_2_too() {
     assert_eq!(outcome(&mut stream, 1).await, h2::Outcome::Status(0));
     assert_eq!(daemon.count("uploads_stalled").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_of_http_2_that_does_not_end_is_an_idle_connection() {
+    let upstream = fixed_origin("text/plain", "x").await;
+    let limits = "limits: {idle_timeout: 1s}";
+    let daemon = Daemon::start(&web(&[limits, &route_to(upstream, "")]));
+    let head = frame(h2::HEADERS, END_STREAM, 1, &h2::block(&[(":method", "GET")]));
+    let mut stream = h2::send(daemon.addr("web"), &head).await;
+    let end = outcome(&mut stream, 1).await;
+    assert!(
+        matches!(end, h2::Outcome::GoAway(0) | h2::Outcome::Closed),
+        "{end:?}"
+    );
+}
