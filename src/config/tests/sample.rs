@@ -350,12 +350,7 @@ fn every_key_is_taken_and_documented() {
     assert_eq!(http.access_log, Some(log));
     assert_eq!(http.limits, limits());
     assert_eq!(config.services[0].max_connections, 5);
-    let networks = NetworkConnections {
-        v4: 30,
-        v6: 60,
-        connections: 7,
-    };
-    assert_eq!(config.services[0].per_network, Some(networks));
+    assert_eq!(config.services[0].per_network, Some(networks()));
     let route = &http.routes[0];
     let of_route = Limits {
         connections: Some(20),
@@ -382,6 +377,14 @@ fn every_key_is_taken_and_documented() {
         }),
     };
     assert_eq!(config.global, global);
+}
+
+fn networks() -> NetworkConnections {
+    NetworkConnections {
+        v4: 30,
+        v6: 60,
+        connections: 7,
+    }
 }
 
 fn limits() -> Limits {

@@ -185,6 +185,15 @@ fn taken() -> Vec<Case> {
             "200",
             Some("\n\nhello"),
         ),
+    ]
+}
+
+/// The same, where this hop has something to take away or to decide.
+fn decided() -> Vec<Case> {
+    let close = "Connection: close\r\n";
+    let get = |fields: &str| format!("GET /a HTTP/1.1\r\nHost: h\r\n{close}{fields}\r\n");
+    let chunked = format!("{close}Transfer-Encoding: chunked\r\n");
+    vec![
         (
             "the target's host before that of the header",
             format!("GET http://b.example/a HTTP/1.1\r\nHost: a.example\r\n{close}\r\n"),
@@ -289,4 +298,5 @@ async fn a_chunked_body_is_one_or_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_well_formed_comes_through_once() {
     run(taken()).await;
+    run(decided()).await;
 }

@@ -51,7 +51,7 @@ impl Other {
         }))
     }
 
-    fn is_served(self) {
+    fn end(self) {
         assert!(!self.0.is_finished(), "another client was not served");
         self.0.abort();
     }
@@ -202,13 +202,12 @@ async fn floods_of_frames_end_their_connection_and_take_no_memory() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    other.is_served();
+    other.end();
     assert!(daemon.count("http2_flood").await > 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_header_list_of_http_2_has_a_size() {
-    let daemon = scene().await;
+/// Header lists that are too large in one way or another.
+fn blocks() -> Vec<(&'static str, Vec<u8>)> {
     let filler = "x".repeat(16_000);
     let value = filler.as_str();
     let many: Vec<(&str, &str)> = vec![("x-a", "1"); 3000];
@@ -227,7 +226,7 @@ async fn a_header_list_of_http_2_has_a_size() {
     .concat();
     // Huffman codes of five bits each (RFC 7541 appendix B): 8/5 of the bytes sent.
     let huffman = [&[0, 3][..], b"x-a", &[0xff, 0x81, 0x7c], &[0x19_u8; 16_000]].concat();
-    for (name, block) in [
+    vec![
         (
             "one long field",
             h2::block(&[
@@ -271,7 +270,13 @@ async fn a_header_list_of_http_2_has_a_size() {
             ]
             .concat(),
         ),
-    ] {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_list_of_http_2_has_a_size() {
+    let daemon = scene().await;
+    for (name, block) in blocks() {
         let peak = Peak::of(daemon.id());
         let mut pieces = block.chunks(16_000);
         let mut bytes = frame(HEADERS, END_STREAM, 1, pieces.next().unwrap());
@@ -342,7 +347,7 @@ async fn a_head_of_http_1_has_a_size_and_a_number_of_fields() {
     }
     let growth = peak.growth();
     assert!(growth < FLAT, "{growth} bytes more");
-    other.is_served();
+    other.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ async fn scripted(said: impl Into<Vec<u8>>, half: bool) -> SocketAddr {
     addr
 }
 
-async fn behind(upstream: SocketAddr, more: &str) -> Daemon {
+fn behind(upstream: SocketAddr, more: &str) -> Daemon {
     Daemon::start(&web(&[more, &route_to(upstream, "")]))
 }
 
@@ -122,7 +122,7 @@ async fn a_client_that_is_gone_is_not_waited_for() {
         }
     })
     .await;
-    let daemon = behind(upstream, "").await;
+    let daemon = behind(upstream, "");
     let mut stream = TcpStream::connect(daemon.addr("web")).await.unwrap();
     stream.write_all(KEEP).await.unwrap();
     until("the request", || open.load(Ordering::Relaxed) == 1).await;
@@ -136,12 +136,12 @@ async fn an_upstream_that_ends_its_side_behind_the_answer_has_answered() {
         (format!("{HEAD}\r\nto the end"), "to the end"),
         (format!("{HEAD}Content-Length: 5\r\n\r\nwhole"), "whole"),
     ] {
-        let daemon = behind(scripted(said, true).await, "").await;
+        let daemon = behind(scripted(said, true).await, "");
         let answer = raw(daemon.addr("web"), CLOSE).await;
         assert_eq!(status(&answer), "200");
         assert!(answer.contains(expected), "{answer:?}");
     }
-    let daemon = behind(scripted("", true).await, "").await;
+    let daemon = behind(scripted("", true).await, "");
     assert_eq!(status(&raw(daemon.addr("web"), CLOSE).await), "502");
     assert_eq!(daemon.count("upstream_broken").await, 1);
 }
@@ -153,7 +153,7 @@ async fn an_answer_that_breaks_off_never_looks_whole() {
         format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"),
         format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\nxyz\r\n"),
     ] {
-        let daemon = behind(scripted(said.clone(), false).await, "").await;
+        let daemon = behind(scripted(said.clone(), false).await, "");
         let mut stream = TcpStream::connect(daemon.addr("web")).await.unwrap();
         stream.write_all(KEEP).await.unwrap();
         let mut answer = Vec::new();
@@ -177,14 +177,14 @@ async fn an_answer_that_breaks_off_never_looks_whole() {
     }
     // What may hold signalling is looked at as a whole, so that the client can be told by a status.
     let said = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
-    let daemon = behind(scripted(said, false).await, "").await;
+    let daemon = behind(scripted(said, false).await, "");
     assert_eq!(status(&raw(daemon.addr("web"), CLOSE).await), "502");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_before_the_end_of_the_upload_arrives() {
     let early = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nearly";
-    let daemon = behind(scripted(early, true).await, "").await;
+    let daemon = behind(scripted(early, true).await, "");
     let length = 8 << 20;
     let stream = TcpStream::connect(daemon.addr("web")).await.unwrap();
     let (mut from, mut to) = stream.into_split();
@@ -240,7 +240,7 @@ async fn an_answer_that_is_none_is_a_502() {
         ),
         ("half a head", "HTTP/1.1 200 OK\r\nX-A".to_owned()),
     ] {
-        let daemon = behind(scripted(said, true).await, "").await;
+        let daemon = behind(scripted(said, true).await, "");
         let answer = raw(daemon.addr("web"), CLOSE).await;
         assert_eq!(status(&answer), "502", "{name}: {answer:?}");
         assert_eq!(daemon.count("upstream_broken").await, 1, "{name}");
@@ -250,7 +250,7 @@ async fn an_answer_that_is_none_is_a_502() {
 #[tokio::test(flavor = "multi_thread")]
 async fn announcements_without_end_are_no_answer() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(200_000);
-    let daemon = behind(scripted(hints, false).await, "response_header_timeout: 1s").await;
+    let daemon = behind(scripted(hints, false).await, "response_header_timeout: 1s");
     let peak = crate::memory::Peak::of(daemon.id());
     let answer = raw(daemon.addr("web"), CLOSE).await;
     assert!(["502", "504"].contains(&status(&answer)), "{answer:?}");
@@ -288,7 +288,7 @@ async fn what_comes_behind_an_answer_is_not_the_next_one() {
             format!("HTTP/1.1 304 Not Modified\r\nContent-Length: 54\r\n\r\n{hidden}"),
         ),
     ] {
-        let daemon = behind(scripted(said, true).await, "").await;
+        let daemon = behind(scripted(said, true).await, "");
         let mut stream = TcpStream::connect(daemon.addr("web")).await.unwrap();
         let first = format!("{method} / HTTP/1.1\r\nHost: h\r\n\r\n");
         stream.write_all(first.as_bytes()).await.unwrap();

@@ -115,6 +115,17 @@ async fn answered(load: &Load, more: usize) {
     crate::daemon::until("more load", || load.done() > sofar + more).await;
 }
 
+async fn echo() -> SocketAddr {
+    websocket_origin(|mut socket| async move {
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_text() && futures_util::SinkExt::send(&mut socket, message).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await
+}
+
 async fn all_at_once(work: &WorkDir) -> Result<()> {
     let server = EchoServer::start(Ports::PerCall).await?;
     let daemon = Daemon::start("xrtc", &Setup::new(server.http, work), work)?;
@@ -122,14 +133,7 @@ async fn all_at_once(work: &WorkDir) -> Result<()> {
         fixed_origin("text/plain", "the first answer").await,
         fixed_origin("text/plain", "another answer").await,
     );
-    let ws = websocket_origin(|mut socket| async move {
-        while let Some(Ok(message)) = socket.next().await {
-            if message.is_text() && futures_util::SinkExt::send(&mut socket, message).await.is_err() {
-                return;
-            }
-        }
-    })
-    .await;
+    let ws = echo().await;
     let file = work.join("xrtc.yml");
     let original = fs::read_to_string(&file)?;
     crate::tls::certify(work);

@@ -107,7 +107,9 @@ async fn lines(stream: &mut BufReader<TcpStream>) -> Result<Option<Vec<String>>,
 
 /// RFC 9110 section 5.1.
 fn field(line: &str) -> Result<(String, String), String> {
-    let (name, value) = line.split_once(':').ok_or(format!("no colon in {line:?}"))?;
+    let (name, value) = line
+        .split_once(':')
+        .ok_or_else(|| format!("no colon in {line:?}"))?;
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
         return Err(format!("the name in {line:?}"));
