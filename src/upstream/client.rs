@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use hyper::header::UPGRADE;
+use hyper::header::{HOST, HeaderValue, UPGRADE};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme as UriScheme};
 use hyper::{Request, Response, Uri, Version};
 use hyper_util::client::legacy;
@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Sends a request and waits for the response's headers. Only the path and query of its URI count; the Host
-    /// header goes as it is. The server's standing learns the outcome.
+    /// header goes as it is, and is the server's own where there is none. The server's standing learns the outcome.
     ///
     /// The lease, and one of the server's `max_conns`, are held until the response's body has ended. For a WebSocket
     /// that is the end of the handshake: who goes on with it keeps a clone of the lease.
@@ -165,6 +165,12 @@ impl Pool {
             };
         }
         *request.version_mut() = Version::HTTP_11;
+        if !request.headers().contains_key(HOST)
+            && let Some(host) = request.uri().authority()
+            && let Ok(host) = HeaderValue::from_str(host.as_str())
+        {
+            request.headers_mut().insert(HOST, host);
+        }
         let response = self.http1.request(request).await?;
         Ok((response, None))
     }

@@ -1,7 +1,7 @@
 //! Tests of the shared tables: limits, pairs, early candidates.
 
 use super::*;
-use crate::ice::Transport;
+use crate::ice::{ClientPath, ListenerId, Transport};
 
 const MONO: u64 = 1_000_000;
 
