@@ -47,7 +47,10 @@ pub(super) const NET: &[&str] = &[
     "enable_ice",
     "candidate_ips",
     "max_connections",
+    "per_network",
 ];
+/// `services.<name>.net.per_network:`
+pub(super) const NET_PER_NETWORK: &[&str] = &["v4", "v6", "connections"];
 /// An item of `services.<name>.net.certificates:`
 pub(super) const CERTIFICATE: &[&str] = &["crt", "key"];
 /// `services.<name>.http:`
@@ -91,6 +94,7 @@ pub(super) const LIMITS: &[&str] = &[
     "header_timeout",
     "idle_timeout",
     "body_timeout",
+    "send_timeout",
     "websocket_idle_timeout",
 ];
 /// `limits.per_network:`
@@ -103,3 +107,20 @@ pub(super) const FORMER: &[(&str, &str)] = &[
     ("port", "addr"),
     ("response_timeout", "response_header_timeout"),
 ];
+
+/// The sections by what a message calls them. Keys of several sections are in none: they tell nothing.
+const PLACES: [(&str, &[&str]); 6] = [
+    ("the top level", TOP),
+    ("`net`", NET),
+    ("`http`", HTTP),
+    ("a route", ROUTE),
+    ("`limits`", LIMITS),
+    ("a service", SERVICE),
+];
+
+/// Where a key that is not known here would be, if it is one of one place only.
+pub(super) fn place(key: &str) -> Option<&'static str> {
+    let mut places = PLACES.iter().filter(|(_, keys)| keys.contains(&key));
+    let (place, _) = places.next()?;
+    places.next().is_none().then_some(*place)
+}

@@ -1,7 +1,8 @@
 //! HTTP/2 on one client connection: by ALPN or with prior knowledge.
 //!
 //! Everything that a client can make us keep is bounded: streams, headers, windows, and requests that it takes back
-//! as fast as it makes them (CVE-2023-44487). A connection without requests is closed like an idle one of HTTP/1.1.
+//! as fast as it makes them (CVE-2023-44487) or has us take back (CVE-2025-8671). A connection without requests is
+//! closed like an idle one of HTTP/1.1.
 
 use std::convert::Infallible;
 use std::error::Error as _;
@@ -22,7 +23,9 @@ use tokio::time::{sleep, timeout};
 use crate::upstream::{Body, Guarded};
 
 use super::connection::MAX_HEAD;
+use super::delivery::Deliveries;
 use super::drain::{Admission, Phase};
+use super::frames::Counted;
 use super::live::LiveSite;
 use super::ports::AsyncReadWrite;
 use super::site::Visitor;
@@ -51,25 +54,54 @@ pub(super) async fn serve_http2<IO>(site: Arc<LiveSite>, io: IO, visitor: Visito
 where
     IO: AsyncReadWrite + 'static,
 {
+    let counters = site.shared().counters.clone();
+    let (deliveries, patience) = (Deliveries::default(), visitor.limits.send_timeout);
+    let ended = tokio::select! {
+        ended = serve(site, io, visitor, deliveries.clone()) => ended,
+        // It never ends.
+        () = deliveries.keep(patience, &counters) => Ok(()),
+    };
+    match ended {
+        Ok(()) => {}
+        Err(Ended::Flood) => counters.http2_flood.add(),
+        Err(Ended::Unreadable(error)) => {
+            counters.connections_unreadable.add();
+            tracing::trace!(%error, "what came is no HTTP/2");
+        }
+        Err(Ended::Early(error)) => tracing::trace!(%error, "HTTP/2 connection ended early"),
+    }
+}
+
+/// What ended a connection, if not the client or ourselves in order.
+enum Ended {
+    Flood,
+    Unreadable(hyper::Error),
+    Early(hyper::Error),
+}
+
+async fn serve<IO>(site: Arc<LiveSite>, io: IO, visitor: Visitor, deliveries: Deliveries) -> Result<(), Ended>
+where
+    IO: AsyncReadWrite + 'static,
+{
     let tally = Tally::default();
     let (mut admission, idle_timeout) = (visitor.admission.clone(), visitor.limits.idle_timeout);
-    let counters = site.shared().counters.clone();
     let service = service_fn({
         let tally = tally.clone();
         move |request| {
-            let (site, visitor) = (site.clone(), visitor.clone());
+            let (site, visitor, deliveries) = (site.clone(), visitor.clone(), deliveries.clone());
             let running = tally.begin();
-            async move { Ok::<_, Infallible>(answer(&site, visitor, running, request).await) }
+            async move {
+                let response = answer(&site, visitor, running, request).await;
+                Ok::<_, Infallible>(response.map(|body| deliveries.begin(body)))
+            }
         }
     });
+    let (io, flooded) = Counted::new(io);
     let connection = builder().serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = &mut connection => Some(served),
-        () = tally.flooded() => {
-            counters.http2_flood.add();
-            return;
-        }
+        () = tally.flooded() => return Err(Ended::Flood),
         () = admission.reached(Phase::Draining) => None,
         () = tally.idle(idle_timeout) => None,
     };
@@ -84,14 +116,12 @@ where
             }
         }
     };
-    if let Err(error) = served {
-        match fault(&error) {
-            Some(h2::Reason::ENHANCE_YOUR_CALM) => counters.http2_flood.add(),
-            Some(_) => counters.connections_unreadable.add(),
-            None => {}
-        }
-        tracing::trace!(%error, "HTTP/2 connection ended early");
-    }
+    served.map_err(|error| match fault(&error) {
+        _ if flooded.is_set() => Ended::Flood,
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => Ended::Flood,
+        Some(_) => Ended::Unreadable(error),
+        None => Ended::Early(error),
+    })
 }
 
 /// Why we ended a connection, if it was for what the client sent. `ENHANCE_YOUR_CALM` is the protocol's own bound on

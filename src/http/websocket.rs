@@ -93,6 +93,7 @@ pub(super) async fn serve(
         signalling,
         admission: exchange.visitor.admission.clone(),
         limits: exchange.limits.clone(),
+        send_timeout: exchange.visitor.limits.send_timeout,
         visit: exchange.visit.clone(),
         _lease: choice.lease,
     };
@@ -226,6 +227,7 @@ async fn run(client: OnUpgrade, server: OnUpgrade, passage: Passage) {
     let (client, server) = tokio::join!(client, server);
     let shared = passage.signalling.shared.clone();
     shared.counters.websockets_opened.add();
+    let _open = shared.counters.open.websocket.enter();
     relay::relay(client, server, passage).await;
     shared.counters.websockets_closed.add();
 }

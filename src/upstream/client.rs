@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Sends a request and waits for the response's headers. Only the path and query of its URI count; the Host
-    /// header goes as it is. The server's standing learns the outcome.
+    /// header goes as it is, and is the server's own where there is none. The server's standing learns the outcome.
     ///
     /// The lease, and one of the server's `max_conns`, are held until the response's body has ended. For a WebSocket
     /// that is the end of the handshake: who goes on with it keeps a clone of the lease.
@@ -113,10 +113,6 @@ impl Client {
         let (upload, failure, ended) = Upload::new(body);
         let mut request = Request::from_parts(parts, upload.boxed_unsync());
         *request.uri_mut() = uri;
-        // What came by HTTP/1.0 may name no host, but goes out by a version that must (RFC 9112 section 3.2).
-        request.headers_mut().entry(HOST).or_insert_with(|| {
-            HeaderValue::from_str(authority.as_str()).expect("an authority is visible ASCII")
-        });
         let too_late = async {
             // An error says that the sender is gone, and so is the request's body: that is the news.
             let _ = ended.await;
@@ -169,6 +165,12 @@ impl Pool {
             };
         }
         *request.version_mut() = Version::HTTP_11;
+        if !request.headers().contains_key(HOST)
+            && let Some(host) = request.uri().authority()
+            && let Ok(host) = HeaderValue::from_str(host.as_str())
+        {
+            request.headers_mut().insert(HOST, host);
+        }
         let response = self.http1.request(request).await?;
         Ok((response, None))
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::{Certificate, TlsFiles, parse};
+use super::super::{Certificate, NetworkConnections, TlsFiles, parse};
 use super::pair::Pair;
 use super::{located, ok};
 
@@ -26,6 +26,41 @@ fn pairs_are_taken_in_order() {
         Certificate::load(&files).unwrap().names,
         ["a.example", "*.b.example"]
     );
+}
+
+#[test]
+fn connections_of_a_network_have_a_bound_that_is_written() {
+    let cap = |net: &str| ok(&tcp(net)).services[0].per_network;
+    assert_eq!(cap(""), None);
+    let given = NetworkConnections {
+        v4: 24,
+        v6: 56,
+        connections: 100,
+    };
+    assert_eq!(cap("      per_network: {connections: 100}\n"), Some(given));
+    for (net, told) in [
+        ("{}", "7:7 `per_network` of `net` has no `connections`"),
+        (
+            "{connections: 0}",
+            "7:34 expected a whole number from 1 to 10000000, found `0`",
+        ),
+        (
+            "{connections: 1, v4: 33}",
+            "7:41 expected a whole number from 1 to 32, found `33`",
+        ),
+        (
+            "{connections: 1, rate: 1}",
+            "7:37 unknown key `rate`; expected `v4`, `v6` or `connections`",
+        ),
+    ] {
+        assert_eq!(
+            located(&tcp(&format!("      per_network: {net}\n"))),
+            [told],
+            "{net}"
+        );
+    }
+    let udp = "services:\n  u:\n    proto: udp\n    net: {addr: ':1', enable_ice: true, per_network: {connections: 1}}\n";
+    assert_eq!(located(udp), ["4:41 `per_network` is not for `proto: udp`"]);
 }
 
 #[test]
@@ -145,4 +180,14 @@ fn what_upstreams_are_verified_against() {
         let located = located(&group(tls));
         assert!(located.len() == 1 && located[0].contains(told), "{located:?}");
     }
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_warned_of_and_taken() {
+    let pair = Pair::until("expired", &["a.example"], (2001, 3, 1));
+    let net = "      tls_crt_file: CRT\n      tls_key_file: KEY\n";
+    let config = ok(&pair.name_in(&tcp(net)));
+    let crt = pair.0.join("crt.pem").display().to_string();
+    let expected = format!("line 7: certificate {crt} expired at 2001-03-01T00:00:00Z");
+    assert_eq!(config.warnings, [expected]);
 }

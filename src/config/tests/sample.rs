@@ -139,7 +139,11 @@ fn the_shape_of_the_original_loads() {
 fn defaults_are_those_of_the_reference() {
     let config = ok("services: {t: {proto: http, net: {addr: ':1'}}}");
     assert_eq!(config.global, Global::default());
-    assert_eq!(config.services[0].http, Some(Http::default()));
+    let http = Http {
+        service: "t".to_owned(),
+        ..Http::default()
+    };
+    assert_eq!(config.services[0].http, Some(http));
     assert_eq!(config.warnings, [""; 0]);
 }
 
@@ -208,7 +212,11 @@ fn enable_http_gates_http_on_tcp() {
         ok("services: {t: {proto: tcp, net: {addr: ':1', enable_ice: true}, http: {root: /nonexistent}}}");
     assert_eq!(config.services[0].http, None);
     let config = ok("services: {t: {proto: tcp, net: {addr: ':1'}, enable_http: true}}");
-    assert_eq!(config.services[0].http, Some(Http::default()));
+    let http = Http {
+        service: "t".to_owned(),
+        ..Http::default()
+    };
+    assert_eq!(config.services[0].http, Some(http));
 }
 
 #[test]
@@ -256,7 +264,8 @@ services:
     proto: tcp
     net: {addr: ':1', tls_crt_file: CRT, tls_key_file: KEY,
       certificates: [{crt: CRT, key: KEY}], redirect_https: true, trusted_proxies: [10.0.0.0/8],
-      enable_ice: true, candidate_ips: [auto], max_connections: 5}
+      enable_ice: true, candidate_ips: [auto], max_connections: 5,
+      per_network: {v4: 30, v6: 60, connections: 7}}
     enable_http: true
     http:
       servername: example.com
@@ -281,6 +290,7 @@ services:
         header_timeout: 10s
         idle_timeout: 11s
         body_timeout: 12s
+        send_timeout: 14s
         websocket_idle_timeout: 13s
       routes:
         r:
@@ -307,6 +317,7 @@ fn every_key_is_taken_and_documented() {
         keys::UPSTREAM_TLS,
         keys::MEDIA,
         keys::NET,
+        keys::NET_PER_NETWORK,
         keys::CERTIFICATE,
         keys::HTTP,
         keys::ROUTE,
@@ -347,6 +358,7 @@ fn every_key_is_taken_and_documented() {
     assert_eq!(http.access_log, Some(log));
     assert_eq!(http.limits, limits());
     assert_eq!(config.services[0].max_connections, 5);
+    assert_eq!(config.services[0].per_network, Some(networks()));
     let route = &http.routes[0];
     let of_route = Limits {
         connections: Some(20),
@@ -375,6 +387,14 @@ fn every_key_is_taken_and_documented() {
     assert_eq!(config.global, global);
 }
 
+fn networks() -> NetworkConnections {
+    NetworkConnections {
+        v4: 30,
+        v6: 60,
+        connections: 7,
+    }
+}
+
 fn limits() -> Limits {
     let secs = Duration::from_secs;
     Limits {
@@ -398,6 +418,7 @@ fn limits() -> Limits {
         header_timeout: secs(10),
         idle_timeout: secs(11),
         body_timeout: secs(12),
+        send_timeout: secs(14),
         websocket_idle_timeout: Some(secs(13)),
     }
 }

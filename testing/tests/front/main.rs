@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod calls;
 mod crowd;
 mod door;
 mod hello;
@@ -10,8 +11,8 @@ mod openssl;
 mod origin;
 mod proxies;
 mod refusals;
-mod requests;
 mod segments;
 mod tls;
+mod unread;
 mod upstream_tls;
 mod wire;
