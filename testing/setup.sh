@@ -15,6 +15,7 @@ needs=(
   "certutil libnss3-tools"
   "node nodejs"
   "npm npm"
+  "openssl openssl"
   "/usr/share/javascript/janus-gateway/janus.js libjs-janus-gateway"
   "/usr/share/janus/demos/settings.js janus-demos"
   "/usr/share/javascript/webrtc-adapter/adapter.js libjs-webrtc-adapter"

@@ -5,8 +5,9 @@
 //!                                            └─────────────┬──────────────┘
 //!                            HTTP/1.1 ◀─┬─ HTTP/2 ◀─┬──────┴───▶ ICE-TCP, also behind the `ssltcp` hello
 //! ```
-//! Only the bytes count, not ALPN: whoever negotiated one and speaks the other is served what it speaks. Everything
-//! up to the decision has deadlines and takes bounded memory; what is refused is closed and counted.
+//! The bytes count and not ALPN, but for one thing: where ALPN chose h2, what looks like HTTP/1.1 is a broken preface
+//! of HTTP/2 and ends the connection as such (RFC 9113 section 3.4). Everything up to the decision has deadlines and
+//! takes bounded memory; what is refused is closed and counted.
 
 use std::io;
 use std::net::IpAddr;
@@ -27,7 +28,7 @@ use super::ports::{AsyncReadWrite, ConnInfo, IceTcp};
 use super::redirect::Redirect;
 use super::server::Limits;
 use super::site::Visitor;
-use super::tls::Tls;
+use super::tls::{ALPN_H2, Tls};
 use super::{connection, h2, ssltcp};
 
 /// What a service takes.
@@ -148,10 +149,15 @@ impl Guest {
         front.counters.tls_connections.add();
         let _open = front.counters.open.tls.enter();
         self.conn.secure = true;
+        let chose_h2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_H2);
         let mut opening = Opening::new(stream);
-        match self.in_time(opening.protocol()).await? {
-            None => Ok(()),
-            Some(protocol) => self.hand_over(opening, protocol?).await,
+        let protocol = match self.in_time(opening.protocol()).await? {
+            None => return Ok(()),
+            Some(protocol) => protocol?,
+        };
+        match protocol {
+            Sniffed::Http1 if chose_h2 => self.hand_over(opening, Sniffed::Http2).await,
+            protocol => self.hand_over(opening, protocol).await,
         }
     }
 

@@ -64,6 +64,10 @@ where
     match ended {
         Ok(()) => {}
         Err(Ended::Flood) => counters.http2_flood.add(),
+        Err(Ended::Unreadable(error)) => {
+            counters.connections_unreadable.add();
+            tracing::trace!(%error, "what came is no HTTP/2");
+        }
         Err(Ended::Early(error)) => tracing::trace!(%error, "HTTP/2 connection ended early"),
     }
 }
@@ -71,6 +75,7 @@ where
 /// What ended a connection, if not the client or ourselves in order.
 enum Ended {
     Flood,
+    Unreadable(hyper::Error),
     Early(hyper::Error),
 }
 
@@ -111,20 +116,19 @@ where
             }
         }
     };
-    served.map_err(|error| {
-        if flooded.is_set() || is_flood(&error) {
-            Ended::Flood
-        } else {
-            Ended::Early(error)
-        }
+    served.map_err(|error| match fault(&error) {
+        _ if flooded.is_set() => Ended::Flood,
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => Ended::Flood,
+        Some(_) => Ended::Unreadable(error),
+        None => Ended::Early(error),
     })
 }
 
-/// Whether the protocol's own bound on requests that are taken back ended a connection, before our tally did: it is
-/// reached first by a client that is faster than we look.
-fn is_flood(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-    cause.is_some_and(|cause| cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
+/// Why we ended a connection, if it was for what the client sent. `ENHANCE_YOUR_CALM` is the protocol's own bound on
+/// requests that are taken back, which a client that is faster than we look reaches before our tally does.
+fn fault(error: &hyper::Error) -> Option<h2::Reason> {
+    let cause = error.source()?.downcast_ref::<h2::Error>()?;
+    if cause.is_library() { cause.reason() } else { None }
 }
 
 fn builder() -> http2::Builder<TokioExecutor> {

@@ -36,6 +36,7 @@ mod live;
 mod memory;
 mod networks;
 mod opening;
+mod pings;
 mod ports;
 mod proxy;
 mod proxy_protocol;

@@ -1,6 +1,6 @@
 //! The two directions of an established WebSocket, message by message, and its end.
 //!
-//! Text may be rewritten on its way; binary messages, pings and pongs pass. Back-pressure is per direction: a message
+//! Text may be rewritten on its way; binary messages pass, and so do pings and the pongs that answer none ([`Pings`]). Back-pressure is per direction: a message
 //! is read only when the one before it has been taken. Whatever ends one leg ends the other at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,7 @@ use crate::upstream::Lease;
 
 use super::context::Signalling;
 use super::drain::{Admission, Phase};
+use super::pings::Pings;
 use super::visit::Visit;
 
 /// Messages that are passed on with one flush, if that many are there at once.
@@ -75,12 +76,41 @@ impl Passage {
     }
 }
 
-/// When the last message passed, in either direction.
-struct Traffic(Mutex<Instant>);
+/// What both directions know of each other.
+struct Traffic {
+    /// When the last message passed, in either direction.
+    last: Mutex<Instant>,
+    to_server: Pings,
+    to_client: Pings,
+}
 
 impl Traffic {
+    fn new() -> Self {
+        Self {
+            last: Mutex::new(Instant::now()),
+            to_server: Pings::default(),
+            to_client: Pings::default(),
+        }
+    }
+
     fn passed(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether a message ends here: the pong to a ping that has been answered already.
+    fn ends(&self, message: &Message, direction: Direction) -> bool {
+        let (same, other) = match direction {
+            Direction::ToServer => (&self.to_server, &self.to_client),
+            Direction::ToClient => (&self.to_client, &self.to_server),
+        };
+        match message {
+            Message::Ping(payload) => {
+                same.passed(payload.clone());
+                false
+            }
+            Message::Pong(payload) => other.answered(payload),
+            Message::Text(_) | Message::Binary(_) | Message::Close(_) | Message::Frame(_) => false,
+        }
     }
 
     /// Returns when nothing has passed for `patience`; without one never.
@@ -89,7 +119,7 @@ impl Traffic {
             return std::future::pending().await;
         };
         loop {
-            let deadline = *self.0.lock().unwrap_or_else(PoisonError::into_inner) + patience;
+            let deadline = *self.last.lock().unwrap_or_else(PoisonError::into_inner) + patience;
             if deadline <= Instant::now() {
                 return;
             }
@@ -106,7 +136,7 @@ where
 {
     let (mut to_client, mut from_client) = client.split();
     let (mut to_server, mut from_server) = server.split();
-    let traffic = Traffic(Mutex::new(Instant::now()));
+    let traffic = Traffic::new();
     let mut admission = passage.admission.clone();
     let passage = &passage;
     let (client_farewell, server_farewell) = tokio::select! {
@@ -179,7 +209,7 @@ where
                 Direction::ToServer => passage.visit.received(received),
                 Direction::ToClient => passage.visit.sent(message.len()),
             }
-            if !taken(to.feed(message), passage, direction).await {
+            if !traffic.ends(&message, direction) && !taken(to.feed(message), passage, direction).await {
                 return End::ReceiverGone;
             }
             let ready = if left > 0 {

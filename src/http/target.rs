@@ -33,6 +33,9 @@ impl Target {
         if request.uri().scheme().is_none() && request.uri().authority().is_some() && !websocket {
             return Err(Error::BadRequest("the target is only a host"));
         }
+        if request.uri().path() == "*" && request.method() != Method::OPTIONS {
+            return Err(Error::BadRequest("the target is no path"));
+        }
         is_framed(request.headers())?;
         let authority = authority(request)?;
         let path = request.uri().path();
@@ -90,6 +93,10 @@ fn authority<B>(request: &Request<B>) -> Result<String, Error> {
     if more.is_some() {
         return Err(Error::BadRequest("more than one Host header"));
     }
+    if host.is_none() && request.version() == Version::HTTP_11 {
+        // Whatever the target says (RFC 9112 section 3.2).
+        return Err(Error::BadRequest("no Host header"));
+    }
     if let Some(authority) = request.uri().authority() {
         let text = authority.as_str();
         let differs = |host: &HeaderValue| !host.as_bytes().eq_ignore_ascii_case(text.as_bytes());
@@ -101,6 +108,7 @@ fn authority<B>(request: &Request<B>) -> Result<String, Error> {
     match host {
         Some(host) => fit(host.to_str().unwrap_or_default()),
         None if request.version() <= Version::HTTP_10 => Ok(String::new()),
+        // An HTTP/2 request without authority.
         None => Err(Error::BadRequest("no Host header")),
     }
 }
@@ -197,6 +205,10 @@ mod tests {
                 matches!(Target::of(&request, false), Err(Error::BadRequest(_))),
                 "{path}"
             );
+        }
+        for request in [request("*", &[("host", "a")]), request("http://a/", &[])] {
+            let target = Target::of(&request, false);
+            assert!(matches!(target, Err(Error::BadRequest(_))), "{}", request.uri());
         }
         for path in ["/a..b/.c/...", "/a%2", "/%"] {
             let request = request(path, &[("host", "a")]);

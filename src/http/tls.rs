@@ -17,6 +17,8 @@ use super::certificates::Certificates;
 use super::counters::Counters;
 use super::ports::AsyncReadWrite;
 
+/// RFC 9113 section 3.2.
+pub(super) const ALPN_H2: &[u8] = b"h2";
 /// How often the files are looked at.
 pub const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
 
@@ -57,7 +59,7 @@ impl Tls {
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(certificates.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![ALPN_H2.to_vec(), b"http/1.1".to_vec()];
         config.ticketer = Ticketer::new()?;
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),

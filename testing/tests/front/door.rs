@@ -233,14 +233,24 @@ impl Pki {
         Self(dir)
     }
 
+    /// A file of its own.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Where a pair belongs.
+    pub(crate) fn files(&self, name: &str) -> TlsFiles {
+        TlsFiles {
+            crt: self.path(&format!("{name}.crt")),
+            key: self.path(&format!("{name}.key")),
+        }
+    }
+
     /// Makes a self-signed pair, in place of an earlier one of this name.
     pub(crate) fn make(&self, name: &str, hosts: &[&str]) -> TlsFiles {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let made = rcgen::generate_simple_self_signed(hosts).unwrap();
-        let files = TlsFiles {
-            crt: self.0.join(format!("{name}.crt")),
-            key: self.0.join(format!("{name}.key")),
-        };
+        let files = self.files(name);
         std::fs::write(&files.crt, made.cert.pem()).unwrap();
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
         files

@@ -5,7 +5,9 @@
 mod calls;
 mod crowd;
 mod door;
+mod hello;
 mod http2;
+mod openssl;
 mod origin;
 mod proxies;
 mod refusals;

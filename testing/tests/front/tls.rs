@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use xrtc::config::TlsFiles;
 
 use crate::door::{Door, Pki, SOON, Setup};
-use crate::wire::{GET, TlsClient, exchange, expect, shown};
+use crate::wire::{GET, GET_H2, TlsClient, exchange, expect, rest, shown};
 
 async fn serving(certificates: Vec<TlsFiles>) -> Door {
     let setup = Setup {
@@ -120,12 +120,27 @@ async fn alpn_offers_both_versions_of_http() {
     assert!(other.is_err(), "nothing in common");
 }
 
+/// RFC 9113 section 3.4: an invalid preface is a connection error, for which GOAWAY may be left out.
 #[tokio::test]
-async fn the_bytes_count_and_not_alpn() {
+async fn what_negotiated_h2_is_not_answered_as_http1() {
     let pki = Pki::new();
     let door = serving(vec![pki.make("a", &["a.example"])]).await;
     let mut stream = TlsClient::new().alpn(&["h2"]).connect(&door, "a.example").await;
-    get(&mut stream).await;
+    stream.write_all(GET).await.unwrap();
+    let answer = rest(&mut stream).await;
+    assert!(!answer.starts_with(b"HTTP/"), "{}", answer.escape_ascii());
+    door.counted("connections_unreadable", 1).await;
+}
+
+#[tokio::test]
+async fn without_alpn_the_bytes_count() {
+    let pki = Pki::new();
+    let door = serving(vec![pki.make("a", &["a.example"])]).await;
+    for offered in [&[][..], &["http/1.1"]] {
+        let mut stream = TlsClient::new().alpn(offered).connect(&door, "a.example").await;
+        stream.write_all(GET_H2).await.unwrap();
+        expect(&mut stream, b" bytes\n").await;
+    }
 }
 
 #[tokio::test]

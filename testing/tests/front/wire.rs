@@ -58,6 +58,20 @@ pub(crate) async fn exchange(door: &Door, bytes: &[u8]) -> Vec<u8> {
     rest(&mut stream).await
 }
 
+/// Sends a TLS record on a connection of its own, and returns the first that comes back: its type and its content.
+pub(crate) async fn first_record(door: &Door, record: &[u8]) -> (u8, Vec<u8>) {
+    let mut stream = TcpStream::connect(door.addr).await.unwrap();
+    stream.write_all(record).await.unwrap();
+    let reading = async {
+        let mut header = [0; 5];
+        stream.read_exact(&mut header).await.unwrap();
+        let mut content = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+        stream.read_exact(&mut content).await.unwrap();
+        (header[0], content)
+    };
+    timeout(SOON, reading).await.expect("a record")
+}
+
 /// How a stream's beginning is cut.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cut {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::Response;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -88,6 +89,29 @@ async fn every_kind_of_message_passes_and_the_protocol_is_the_upstreams_choice()
         }
     }
     assert_eq!(echoes, [Message::text("text"), Message::binary(vec![0, 255])]);
+}
+
+#[tokio::test]
+async fn every_ping_reaches_the_far_end_and_is_answered_once() {
+    let (front, mut told) = reporting_front().await;
+    let (mut socket, _) = connect(&front, &[]).await.unwrap();
+    for number in 0..3 {
+        let payload = Bytes::from(vec![number]);
+        socket.send(Message::Ping(payload.clone())).await.unwrap();
+        assert_eq!(told.recv().await.unwrap(), Message::Ping(payload.clone()));
+        // Its echo comes behind whatever the upstream said to the ping.
+        socket.send(Message::text("behind")).await.unwrap();
+        let mut pongs = Vec::new();
+        loop {
+            match socket.next().await.unwrap().unwrap() {
+                Message::Pong(pong) => pongs.push(pong),
+                Message::Text(_) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(pongs, [payload]);
+        assert_eq!(told.recv().await.unwrap(), Message::text("behind"));
+    }
 }
 
 #[tokio::test]
