@@ -30,6 +30,8 @@ pub struct Setup {
     pub allow: Vec<String>,
     /// Threads that forward media; `None`: as many as xrtc likes.
     pub media_threads: Option<u16>,
+    /// Whether the TCP port takes ICE as well.
+    pub ice_tcp: bool,
     /// The TCP port's certificate, with which it takes TLS too.
     pub tls: Option<TlsFiles>,
     /// HTTP and WebSocket address of a server of everything else.
@@ -45,6 +47,7 @@ impl Setup {
             state: work.join("state"),
             allow: Vec::new(),
             media_threads: None,
+            ice_tcp: false,
             tls: None,
             web: None,
         }
@@ -52,7 +55,12 @@ impl Setup {
 
     /// Both modes lead to the same server.
     fn routes(&self) -> String {
-        let Self { server, allow, .. } = self;
+        let Self {
+            server,
+            allow,
+            ice_tcp,
+            ..
+        } = self;
         let web = self.web.map(|web| {
             let group = format!("  web: {{proto: upstream, servers: [\"http://{web}\", \"ws://{web}\"]}}\n");
             let route = "        web: {upstream: \"http://web\", paths: [/]}\n".to_owned();
@@ -79,7 +87,7 @@ services:
     net: {{addr: "127.0.0.1:0", enable_ice: true, candidate_ips: ["127.0.0.1"]}}
   front:
     proto: tcp
-    net: {{addr: "{FRONT}:0", enable_ice: true, candidate_ips: ["{FRONT}"]{tls}}}
+    net: {{addr: "{FRONT}:0", enable_ice: {ice_tcp}, candidate_ips: ["{FRONT}"]{tls}}}
     enable_http: true
     http:
       routes:
@@ -96,7 +104,7 @@ services:
 /// A running daemon, killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {
-    /// Its TCP port, which takes ICE as well.
+    /// Its TCP port.
     pub http: SocketAddr,
     /// Its UDP port.
     pub media: SocketAddr,

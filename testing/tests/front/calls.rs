@@ -56,6 +56,7 @@ async fn call_over_every_wrapping(work: &WorkDir) -> Result<()> {
     let pki = Pki::new();
     let server = EchoServer::start(Ports::PerCall).await?;
     let setup = Setup {
+        ice_tcp: true,
         tls: Some(pki.make("a", &["a.example"])),
         ..Setup::new(server.http, work)
     };

@@ -197,6 +197,7 @@ async fn everything_at_once(work: &WorkDir) -> Result<()> {
     let pki = Pki::new();
     let server = EchoServer::start(Ports::PerCall).await?;
     let setup = Setup {
+        ice_tcp: true,
         tls: Some(pki.make("a", &["a.example"])),
         web: Some(origin::start().await),
         ..Setup::new(server.http, work)
