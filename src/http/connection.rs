@@ -28,6 +28,7 @@ where
     let watch = Watch::new();
     let io = TokioIo::new(watch.over(io));
     let requests = watch.clone();
+    let visitor = Arc::new(visitor);
     let service = service_fn(move |request| {
         let (site, visitor) = (site.clone(), visitor.clone());
         let busy = requests.request();
@@ -41,6 +42,7 @@ where
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
+        biased;
         served = &mut connection => served,
         () = watch.expired(limits.idle_timeout, limits.header_timeout) => {
             counters.connections_expired.add();

@@ -20,6 +20,7 @@ use crate::wire::sniff::Sniffed;
 
 use super::counters::Counters;
 use super::drain::{Admission, Phase};
+use super::headers::Provenance;
 use super::live::LiveSite;
 use super::opening::{Opening, OpeningError};
 use super::ports::{AsyncReadWrite, ConnInfo, IceTcp};
@@ -181,6 +182,7 @@ impl Guest {
         let visitor = Visitor {
             connection: site.shared().next_connection(),
             conn: self.conn,
+            provenance: Provenance::of(&self.conn),
             admission: self.admission.clone(),
             limits: self.front.limits,
             redirect,

@@ -5,15 +5,17 @@
 //! ```text
 //!  idle ──a byte──▶ header ──a request──▶ busy ──the last response's end──▶ idle
 //! ```
+//! A change of state wakes nobody: no deadline is nearer than the shorter of the two times, so that it is enough to
+//! look again after that.
+//!
 //! For HTTP/1.1 only: on a connection that multiplexes, bytes may be of anything.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// What a connection is doing.
@@ -28,13 +30,7 @@ struct State {
 
 /// Watches one connection; clones are of the same.
 #[derive(Clone, Debug)]
-pub(super) struct Watch(Arc<Watched>);
-
-#[derive(Debug)]
-struct Watched {
-    state: Mutex<State>,
-    changed: Notify,
-}
+pub(super) struct Watch(Arc<Mutex<State>>);
 
 /// A request under way; its end is when the last of it is dropped.
 #[derive(Debug)]
@@ -43,43 +39,38 @@ pub(super) struct Busy(Watch);
 impl Watch {
     /// For a connection that begins now.
     pub(super) fn new() -> Self {
-        let state = State {
+        Self(Arc::new(Mutex::new(State {
             requests: 0,
             header: None,
             idle: Instant::now(),
-        };
-        Self(Arc::new(Watched {
-            state: Mutex::new(state),
-            changed: Notify::new(),
-        }))
+        })))
     }
 
     /// A request has come.
     pub(super) fn request(&self) -> Busy {
-        self.change(|state| {
-            state.requests += 1;
-            state.header = None;
-        });
+        let mut state = self.state();
+        state.requests += 1;
+        state.header = None;
+        drop(state);
         Busy(self.clone())
     }
 
     /// Returns when the connection has done nothing for too long.
     pub(super) async fn expired(&self, idle: Duration, header: Duration) {
+        let soonest = idle.min(header);
         loop {
-            let changed = self.0.changed.notified();
-            match self.deadline(idle, header) {
-                Some(deadline) if deadline <= Instant::now() => return,
-                Some(deadline) => tokio::select! {
-                    () = changed => {}
-                    () = sleep_until(deadline) => {}
-                },
-                None => changed.await,
+            let now = Instant::now();
+            let deadline = self.deadline(idle, header);
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return;
             }
+            let look = now + soonest;
+            sleep_until(deadline.map_or(look, |deadline| deadline.min(look))).await;
         }
     }
 
     fn deadline(&self, idle: Duration, header: Duration) -> Option<Instant> {
-        let state = *self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = *self.state();
         match state.header {
             _ if state.requests > 0 => None,
             Some(since) => Some(since + header),
@@ -88,21 +79,14 @@ impl Watch {
     }
 
     fn bytes_came(&self) {
-        self.change(|state| {
-            if state.requests == 0 && state.header.is_none() {
-                state.header = Some(Instant::now());
-            }
-        });
+        let mut state = self.state();
+        if state.requests == 0 && state.header.is_none() {
+            state.header = Some(Instant::now());
+        }
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = (state.requests > 0, state.header);
-        change(&mut state);
-        if before != (state.requests > 0, state.header) {
-            drop(state);
-            self.0.changed.notify_one();
-        }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A stream whose reads are watched.
@@ -116,10 +100,9 @@ impl Watch {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.change(|state| {
-            state.requests -= 1;
-            state.idle = Instant::now();
-        });
+        let mut state = self.0.state();
+        state.requests -= 1;
+        state.idle = Instant::now();
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a request is aimed at: its host, its path and its WebSocket subprotocols, refused where they are ambiguous.
 
 use hyper::ext::Protocol;
-use hyper::header::{HOST, SEC_WEBSOCKET_PROTOCOL};
+use hyper::header::{HOST, HeaderName, SEC_WEBSOCKET_PROTOCOL};
 use hyper::{HeaderMap, Method, Request};
 
 use super::errors::Error;
@@ -37,7 +37,9 @@ impl Target {
         Ok(Self {
             host: bare_host(&authority),
             protos: if websocket {
-                list(request.headers(), SEC_WEBSOCKET_PROTOCOL.as_str())
+                list(request.headers(), &SEC_WEBSOCKET_PROTOCOL)
+                    .map(str::to_owned)
+                    .collect()
             } else {
                 Vec::new()
             },
@@ -90,6 +92,10 @@ fn bare_host(authority: &str) -> String {
 }
 
 fn has_dot_segments(path: &str) -> bool {
+    // Most paths have nothing of the kind.
+    if !path.contains(['.', '%']) {
+        return false;
+    }
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -108,15 +114,14 @@ fn has_dot_segments(path: &str) -> bool {
 }
 
 /// The elements of a comma-separated header, however many lines it takes.
-pub(super) fn list(headers: &HeaderMap, name: &str) -> Vec<String> {
+pub(super) fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
     headers
         .get_all(name)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|element| element.trim().to_owned())
+        .map(str::trim)
         .filter(|element| !element.is_empty())
-        .collect()
 }
 
 #[cfg(test)]

@@ -11,9 +11,11 @@ mod group;
 mod guarded;
 mod h2;
 mod health;
+mod link;
 mod names;
 mod peer;
 mod permits;
+mod pool;
 mod tls;
 mod upload;
 
