@@ -94,6 +94,14 @@ impl Files {
 
     async fn read_from_disk(&self, mut head: Parts) -> Result<Response<Body>, Error> {
         let kind = type_of(head.uri.path());
+        // Several ranges at once are not served, and a server may ignore them (RFC 9110 section 14.2).
+        if head
+            .headers
+            .get(RANGE)
+            .is_some_and(|range| range.as_bytes().contains(&b','))
+        {
+            head.headers.remove(RANGE);
+        }
         let ranged = head.headers.contains_key(RANGE);
         if ranged {
             head.headers.remove(ACCEPT_ENCODING);

@@ -2,7 +2,7 @@
 
 use hyper::ext::Protocol;
 use hyper::header::{HOST, HeaderName, SEC_WEBSOCKET_PROTOCOL};
-use hyper::{HeaderMap, Method, Request};
+use hyper::{HeaderMap, Method, Request, Version};
 
 use super::errors::Error;
 use super::router::Key;
@@ -19,7 +19,7 @@ pub(super) struct Target {
 
 impl Target {
     /// # Errors
-    /// [`Error::BadRequest`] for what two servers might read in two ways: several Host headers, or a path with `.`
+    /// [`Error::BadRequest`] for what two servers might read in two ways: several Host headers or none, or a path with `.`
     /// or `..` segments, which would pass one route's prefix and mean another's.
     pub(super) fn of<B>(request: &Request<B>, websocket: bool) -> Result<Self, Error> {
         if request.method() == Method::CONNECT && !websocket {
@@ -72,6 +72,10 @@ fn authority<B>(request: &Request<B>) -> Result<String, Error> {
     let (host, more) = (hosts.next(), hosts.next());
     if more.is_some() {
         return Err(Error::BadRequest("more than one Host header"));
+    }
+    // RFC 9112 section 3.2.
+    if host.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Error::BadRequest("there is no Host header"));
     }
     if let Some(authority) = request.uri().authority() {
         let text = authority.as_str();
@@ -155,6 +159,10 @@ mod tests {
     fn ambiguous_requests_are_refused() {
         let two = request("/", &[("host", "a"), ("host", "b")]);
         assert!(matches!(Target::of(&two, false), Err(Error::BadRequest(_))));
+        let mut none = Request::new(());
+        assert!(matches!(Target::of(&none, false), Err(Error::BadRequest(_))));
+        *none.version_mut() = Version::HTTP_10;
+        assert!(Target::of(&none, false).is_ok());
         for path in [
             "/a/../b",
             "/..",
@@ -164,14 +172,14 @@ mod tests {
             "/a/..%5Cb",
             "/./a",
         ] {
-            let request = request(path, &[]);
+            let request = request(path, &[("host", "a")]);
             assert!(
                 matches!(Target::of(&request, false), Err(Error::BadRequest(_))),
                 "{path}"
             );
         }
         for path in ["/a..b/.c/...", "/a%2", "/%"] {
-            let request = request(path, &[]);
+            let request = request(path, &[("host", "a")]);
             assert!(Target::of(&request, false).is_ok(), "{path}");
         }
     }
@@ -179,6 +187,7 @@ mod tests {
     #[test]
     fn subprotocols_are_every_element_of_every_line_and_count_for_websockets_only() {
         let headers = [
+            ("host", "a"),
             ("sec-websocket-protocol", "a, b"),
             ("sec-websocket-protocol", "c,"),
         ];

@@ -106,6 +106,7 @@ impl Pool {
         };
         response.map(|body| Download {
             body,
+            failure: None,
             link,
             server,
             home: self.0.clone(),
@@ -170,6 +171,8 @@ async fn sweep(pool: Weak<Shared>, period: Duration) {
 /// A response's body. Its end gives the connection back; dropped before, it closes it.
 pub(super) struct Download {
     body: Incoming,
+    /// What it failed with, told on the next turn: what came before must not be lost in the same one.
+    failure: Option<hyper::Error>,
     link: Option<Link>,
     server: ServerId,
     home: Arc<Shared>,
@@ -192,23 +195,37 @@ impl HttpBody for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        if let Some(failure) = this.failure.take() {
+            return Poll::Ready(Some(Err(failure.into())));
+        }
         if let Some(link) = &mut this.link {
             link.drive(cx);
         }
         // Nobody but the connection, which has just been driven, has anything for it. An upgraded connection and one
         // that has ended have nothing more.
         let polled = Pin::new(&mut this.body).poll_frame(&mut Link::nobody());
-        match &polled {
-            Poll::Ready(None) => this.ended(),
-            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => this.ended(),
-            Poll::Ready(Some(Err(_))) => this.link = None,
-            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if this.body.is_end_stream() {
+                    this.ended();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                (this.link, this.failure) = (None, Some(error));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(None) => {
+                this.ended();
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
         }
-        polled.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.failure.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -219,7 +236,7 @@ impl HttpBody for Download {
 impl Drop for Download {
     fn drop(&mut self) {
         // One without content is never asked for any.
-        if self.body.is_end_stream() {
+        if self.is_end_stream() {
             self.ended();
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::fields::Fields;
-use crate::reasons::{self, EVERYWHERE};
+use crate::reasons;
 
 /// One field that not all proxies have alike.
 pub(crate) struct Difference {
@@ -56,37 +56,28 @@ impl Difference {
 
 /// The document, and what is wrong: differences without a reason, reasons without a difference.
 pub(crate) fn write(differences: &[Difference], cases: usize) -> (String, Vec<String>) {
-    let mut unused: BTreeSet<(&str, &str)> = reasons::ALL
-        .iter()
-        .map(|reason| (reason.case, reason.field))
-        .collect();
+    let mut unused: BTreeSet<&str> = reasons::keys().collect();
     let mut problems = Vec::new();
     let (mut everywhere, mut single) = (BTreeSet::new(), String::new());
     let mut before = "";
     for difference in differences {
-        let Some(reason) = reasons::of(difference.case, &difference.field) else {
-            problems.push(format!(
-                "no reason: {} / {}: {:?}",
-                difference.case, difference.field, difference.values
-            ));
+        let Difference { case, field, values } = difference;
+        let Some((key, why)) = reasons::of(case, field) else {
+            problems.push(format!("no reason: {case} / {field}: {values:?}"));
             continue;
         };
-        unused.remove(&(reason.case, reason.field));
-        if reason.case == EVERYWHERE {
-            everywhere.insert(difference.row(&difference.field, reason.why));
+        unused.remove(key);
+        if key == field {
+            everywhere.insert(difference.row(field, why));
             continue;
         }
-        if difference.case != before {
-            before = difference.case;
-            let _ = writeln!(single, "| **{before}** | | | | |");
+        if *case != before {
+            before = case;
+            let _ = writeln!(single, "| **{case}** | | | | {why} |");
         }
-        single += &difference.row(&difference.field, reason.why);
+        single += &difference.row(field, "");
     }
-    problems.extend(
-        unused
-            .iter()
-            .map(|(case, field)| format!("no difference: {case} / {field}")),
-    );
+    problems.extend(unused.iter().map(|key| format!("no difference: {key}")));
     let everywhere: String = everywhere.into_iter().collect();
     let document = format!(
         "# xrtc beside nginx and haproxy\n\n\
