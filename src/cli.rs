@@ -56,7 +56,7 @@ pub struct Check {
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
     /// Say which route takes a request and why: 'GET https://host/path', or for a WebSocket
-    /// 'GET wss://host/path SUBPROTOCOL...'.
+    /// 'wss://host/path SUBPROTOCOL...'.
     #[arg(long, value_name = "REQUEST")]
     pub explain: Option<Asked>,
 }
@@ -71,8 +71,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// `xrtc check`: a summary of the file to `out`, or what it does with the request asked about, or its mistakes to
-/// `err`. Returns the exit status, 0 or [`EX_USAGE`].
+/// `xrtc check`: a summary of the file to `out`, or what it does with the request asked about; its mistakes, or what is
+/// odd about it, to `err`. Returns the exit status, 0 or [`EX_USAGE`].
 ///
 /// # Errors
 /// Those of writing to `out` and `err`.
@@ -86,6 +86,9 @@ pub fn check(args: &Check, out: &mut impl Write, err: &mut impl Write) -> io::Re
                     writeln!(out, "{}: ok", path.display())?;
                     summary(&config, out)?;
                 }
+            }
+            for warning in &config.warnings {
+                writeln!(err, "warning: {warning}")?;
             }
             Ok(0)
         }
@@ -130,12 +133,16 @@ fn summary(config: &Config, out: &mut impl Write) -> io::Result<()> {
             )?;
         }
     }
-    for UpstreamGroup { name, servers, .. } in &config.upstreams {
+    for UpstreamGroup {
+        name, servers, mode, ..
+    } in &config.upstreams
+    {
         let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-        writeln!(out, "  upstream {name}: {}", servers.join(", "))?;
-    }
-    for warning in &config.warnings {
-        writeln!(out, "warning: {warning}")?;
+        write!(out, "  upstream {name}: {}", servers.join(", "))?;
+        match servers.len() {
+            0 | 1 => writeln!(out)?,
+            _ => writeln!(out, " ({mode})")?,
+        }
     }
     Ok(())
 }
@@ -241,7 +248,7 @@ mod tests {
             "{out}"
         );
         assert!(
-            out.contains("  upstream janus: http://127.0.0.1:8088, ws://127.0.0.1:8188\n"),
+            out.contains("  upstream janus: http://127.0.0.1:8088, ws://127.0.0.1:8188 (rr)\n"),
             "{out}"
         );
     }

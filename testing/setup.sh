@@ -20,9 +20,11 @@ lab=(
   "janus janus"
   "chromium chromium"
   "firefox-esr firefox-esr"
+  "certutil libnss3-tools"
   "node nodejs"
   "npm npm"
   "/usr/share/javascript/janus-gateway/janus.js libjs-janus-gateway"
+  "/usr/share/janus/demos/settings.js janus-demos"
   "/usr/share/javascript/webrtc-adapter/adapter.js libjs-webrtc-adapter"
 )
 

@@ -1,4 +1,4 @@
-//! The admin listener: metrics for Prometheus, health and readiness. Plain HTTP/1.1 on an address of its own, off by
+//! The admin listener: metrics for Prometheus, the daemon's state as JSON, health and readiness. Plain HTTP/1.1 on an address of its own, off by
 //! default; it has no authentication, so it belongs on loopback or a management network.
 
 pub mod exposition;
@@ -13,22 +13,32 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// At once; more are closed.
+const MAX_CONNECTIONS: usize = 256;
 
 /// What the admin listener shows.
 pub trait Report: Send + Sync {
     /// All metrics, in the Prometheus text format.
     fn metrics(&self) -> String;
-    /// Whether new work is welcome: false while draining.
+    /// What the daemon is and does now.
+    fn status(&self) -> serde_json::Value;
+    /// Whether new work is welcome: false while draining. Upstreams that are down do not count: a daemon that can say
+    /// so is of more use than none.
     fn is_ready(&self) -> bool;
 }
 
-/// Serves until dropped.
+/// Serves until dropped; connections end with it.
 pub async fn serve(listener: TcpListener, report: Arc<dyn Report>) {
+    let mut connections = JoinSet::new();
     loop {
+        while connections.try_join_next().is_some() {}
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, report.clone()));
+            Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
+                connections.spawn(serve_connection(stream, report.clone()));
             }
+            Ok(_) => tracing::debug!("too many admin connections"),
             Err(error) => {
                 tracing::warn!(%error, "the admin listener cannot accept");
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -58,12 +68,13 @@ fn respond<B>(request: &Request<B>, report: &dyn Report) -> Response<Full<Bytes>
     }
     match request.uri().path() {
         "/metrics" => text(StatusCode::OK, report.metrics()),
+        "/status" => json(&report.status()),
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
         "/readyz" if report.is_ready() => text(StatusCode::OK, "ready\n".into()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
         _ => text(
             StatusCode::NOT_FOUND,
-            "there are /metrics, /healthz and /readyz\n".into(),
+            "there are /metrics, /status, /healthz and /readyz\n".into(),
         ),
     }
 }
@@ -72,6 +83,13 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn json(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(format!("{value:#}\n").into()));
+    let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
@@ -87,6 +105,9 @@ mod tests {
     impl Report for Fixed {
         fn metrics(&self) -> String {
             "xrtc_x 1\n".into()
+        }
+        fn status(&self) -> serde_json::Value {
+            serde_json::json!({"ready": self.0})
         }
         fn is_ready(&self) -> bool {
             self.0
@@ -109,6 +130,14 @@ mod tests {
             response.into_body().collect().await.unwrap().to_bytes(),
             "xrtc_x 1\n"
         );
+    }
+
+    #[tokio::test]
+    async fn the_state_is_json() {
+        let response = ask(Method::GET, "/status", true);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "{\n  \"ready\": true\n}\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use super::errors::Problem;
+use super::hints;
 use super::model::{CandidateHost, ListenAddr, Scheme, Server};
 use super::scalars::{name, text, unexpected};
 use super::tree::Node;
@@ -24,7 +25,7 @@ pub(super) fn listen(node: &Node) -> Result<ListenAddr, Problem> {
             port: addr.port(),
         }),
     };
-    parsed.ok_or_else(|| unexpected(EXPECTED, node))
+    parsed.ok_or_else(|| unexpected(EXPECTED, node).meaning(hints::listen(node)))
 }
 
 /// Decimal digits and nothing else (`u16::from_str` takes a sign).
@@ -72,7 +73,7 @@ pub(super) fn candidate(node: &Node) -> Result<CandidateHost, Problem> {
         Ok(ip) => Some(CandidateHost::Ip(ip)).filter(|_| usable(&ip)),
         Err(_) => domain(written).map(CandidateHost::Name),
     };
-    parsed.ok_or_else(|| unexpected(EXPECTED, node))
+    parsed.ok_or_else(|| unexpected(EXPECTED, node).meaning(hints::host(node)))
 }
 
 /// A host name in lower case. Underscores are fine (container names have them); what ends in a number is an address
@@ -119,7 +120,7 @@ pub(super) fn host_pattern(node: &Node) -> Result<String, Problem> {
         Some(rest) => domain(rest).map(|rest| format!("*.{rest}")),
         None => host(written),
     };
-    parsed.ok_or_else(|| unexpected(EXPECTED, node))
+    parsed.ok_or_else(|| unexpected(EXPECTED, node).meaning(hints::host(node)))
 }
 
 /// `servername`: a host, or `_` for any.
@@ -127,7 +128,9 @@ pub(super) fn server_name(node: &Node) -> Result<Option<String>, Problem> {
     const EXPECTED: &str = "a host without port, or `_` for any";
     match text(node, EXPECTED)? {
         "_" => Ok(None),
-        name => host(name).map(Some).ok_or_else(|| unexpected(EXPECTED, node)),
+        name => host(name)
+            .map(Some)
+            .ok_or_else(|| unexpected(EXPECTED, node).meaning(hints::host(node))),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -13,9 +14,12 @@ use rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
 use webpki::EndEntityCert;
 
 use super::model::TlsFiles;
+use super::validity;
 
 /// Longer files are no PEM chains.
 const MAX_BYTES: u64 = 1 << 20;
+/// How long before its end a certificate is worth a word.
+const NOTICE: Duration = Duration::from_secs(14 * 86_400);
 
 /// A chain with its key, and the names that it is for.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub struct Certificate {
     pub key: Arc<CertifiedKey>,
     /// The DNS names of its subject, lower case; some may begin with `*.`.
     pub names: Vec<String>,
+    /// Its `notAfter`; `None` if that cannot be read.
+    pub expires: Option<SystemTime>,
 }
 
 /// Why a pair of files is of no use.
@@ -75,6 +81,7 @@ impl Certificate {
             .first()
             .map_or_else(|| Ok(Vec::new()), names)
             .map_err(crt_error)?;
+        let expires = chain.first().and_then(|own| validity::not_after(own));
         let private = PrivateKeyDer::from_pem_slice(&read(key).map_err(key_error)?).map_err(|_| {
             key_error("holds no private key in PEM form (an encrypted one is no use)".to_owned())
         })?;
@@ -89,7 +96,23 @@ impl Certificate {
         Ok(Self {
             key: Arc::new(key),
             names,
+            expires,
         })
+    }
+}
+
+/// What is to be said of a certificate that expires soon, or has.
+#[must_use]
+pub fn expiry_notice(file: &Path, expires: Option<SystemTime>, now: SystemTime) -> Option<String> {
+    let expires = expires?;
+    let when = humantime::format_rfc3339_seconds(expires);
+    let file = file.display();
+    if expires <= now {
+        Some(format!("certificate {file} expired at {when}"))
+    } else if expires <= now + NOTICE {
+        Some(format!("certificate {file} expires at {when}"))
+    } else {
+        None
     }
 }
 

@@ -1,11 +1,12 @@
 //! What stands before a service's protocols: its certificates, the redirect to HTTPS, and the proxies it trusts.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 
 use super::addresses::network;
-use super::certificates::{Certificate, CertificateError};
+use super::certificates::{Certificate, CertificateError, expiry_notice};
 use super::errors::{Mark, Problem};
 use super::keys;
 use super::model::{ServiceKind, TlsFiles};
@@ -80,17 +81,25 @@ fn pair(
     }
     walk.secrets.extend(key.clone());
     let files = TlsFiles { crt: crt?, key: key? };
-    if let Err(error) = Certificate::load(&files) {
-        let mark = |key| {
-            section
-                .entry(key)
-                .map_or_else(Mark::default, |entry| entry.value.mark)
-        };
-        let mark = match error {
-            CertificateError::Crt { .. } => mark(crt_key),
-            CertificateError::Key { .. } | CertificateError::Mismatch { .. } => mark(key_key),
-        };
-        walk.sink.error(mark, error.into());
+    let mark = |key| {
+        section
+            .entry(key)
+            .map_or_else(Mark::default, |entry| entry.value.mark)
+    };
+    match Certificate::load(&files) {
+        Ok(certificate) => {
+            let notice = expiry_notice(&files.crt, certificate.expires, SystemTime::now());
+            if let Some(text) = notice {
+                walk.sink.warn(mark(crt_key), text);
+            }
+        }
+        Err(error) => {
+            let mark = match error {
+                CertificateError::Crt { .. } => mark(crt_key),
+                CertificateError::Key { .. } | CertificateError::Mismatch { .. } => mark(key_key),
+            };
+            walk.sink.error(mark, error.into());
+        }
     }
     Some(files)
 }

@@ -105,12 +105,14 @@ pub enum Problem {
         proto: &'static str,
     },
     /// A value of the wrong kind or out of range.
-    #[error("expected {expected}, found {found}")]
+    #[error("expected {expected}, found {found}{}", after_semicolon(.hint))]
     Value {
         /// What would be right.
         expected: String,
         /// What is there.
         found: String,
+        /// What was probably meant.
+        hint: Option<String>,
     },
     /// A key that must be there.
     #[error("{what} has no `{key}`")]
@@ -132,12 +134,14 @@ pub enum Problem {
         hint: String,
     },
     /// `http://group:port` or `http://group/path`
-    #[error("`{name}` is an upstream group: its URL takes no {part}")]
+    #[error("`{name}` is an upstream group: its URL takes no {part}{}", after_semicolon(.hint))]
     GroupUrl {
         /// The group.
         name: String,
         /// `port` or `path`.
         part: &'static str,
+        /// How it is done.
+        hint: Option<String>,
     },
     /// Two listeners on one address.
     #[error("{transport} {addr} is taken by {other} (line {line})")]
@@ -179,6 +183,22 @@ pub enum Problem {
         /// `service/tag` of the other.
         other: String,
     },
+}
+
+fn after_semicolon(hint: &Option<String>) -> String {
+    hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"))
+}
+
+impl Problem {
+    /// The same, with what was probably meant if that is known.
+    pub(super) fn meaning(mut self, meant: Option<String>) -> Self {
+        if let Self::Value { hint, .. } = &mut self
+            && meant.is_some()
+        {
+            *hint = meant;
+        }
+        self
+    }
 }
 
 /// A mistake and its place.

@@ -103,3 +103,20 @@ pub(super) const FORMER: &[(&str, &str)] = &[
     ("port", "addr"),
     ("response_timeout", "response_header_timeout"),
 ];
+
+/// The sections by what a message calls them. Keys of several sections are in none: they tell nothing.
+const PLACES: [(&str, &[&str]); 6] = [
+    ("the top level", TOP),
+    ("`net`", NET),
+    ("`http`", HTTP),
+    ("a route", ROUTE),
+    ("`limits`", LIMITS),
+    ("a service", SERVICE),
+];
+
+/// Where a key that is not known here would be, if it is one of one place only.
+pub(super) fn place(key: &str) -> Option<&'static str> {
+    let mut places = PLACES.iter().filter(|(_, keys)| keys.contains(&key));
+    let (place, _) = places.next()?;
+    places.next().is_none().then_some(*place)
+}

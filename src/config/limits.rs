@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::errors::{Problem, Sink};
+use super::hints;
 use super::keys;
 use super::model::{Limits, NetworkLimits, Rate};
 use super::scalars::{duration, integer, text, unexpected};
@@ -91,7 +92,13 @@ fn narrow(count: usize) -> u32 {
 
 /// `4096`, `64KiB`, `10MiB`, `2GiB`: at least 1, at most `most`.
 fn bytes(node: &Node, most: u64) -> Result<u64, Problem> {
-    let expected = || format!("a size like `4096`, `64KiB`, `10MiB` or `1GiB`, up to {most} bytes");
+    let wrong = || {
+        let expected = format!(
+            "a size like `4096`, `64KiB`, `10MiB` or `1GiB`, up to {}",
+            in_units(most)
+        );
+        unexpected(expected, node).meaning(hints::size(node))
+    };
     let written = text(node, "a size")?;
     let digits = written.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = written.split_at(digits);
@@ -100,9 +107,17 @@ fn bytes(node: &Node, most: u64) -> Result<u64, Problem> {
         "KiB" => 10,
         "MiB" => 20,
         "GiB" => 30,
-        _ => return Err(unexpected(expected(), node)),
+        _ => return Err(wrong()),
     };
     let size = number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
-    size.filter(|size| (1..=most).contains(size))
-        .ok_or_else(|| unexpected(expected(), node))
+    size.filter(|size| (1..=most).contains(size)).ok_or_else(wrong)
+}
+
+/// A bound as one would write it; those of ours are powers of two.
+fn in_units(bytes: u64) -> String {
+    match bytes {
+        _ if bytes >= 1 << 30 => format!("{}GiB", bytes >> 30),
+        _ if bytes >= 1 << 20 => format!("{}MiB", bytes >> 20),
+        _ => format!("{}KiB", bytes >> 10),
+    }
 }

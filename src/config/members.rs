@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::addresses::{certificate_name, url};
 use super::certificates::load_roots;
 use super::errors::{Problem, Sink};
+use super::hints;
 use super::keys;
 use super::model::{Balance, HashBy, HealthCheck, Server, UpstreamTls};
 use super::routes::url_path;
@@ -121,9 +122,8 @@ pub(super) fn server(item: &Node, sink: &mut Sink) -> Option<Server> {
 
 fn server_url(node: &Node) -> Result<Server, Problem> {
     const EXPECTED: &str = "a server like `http://host:port` (http, https, ws or wss; no path)";
-    url(node, EXPECTED)?
-        .server()
-        .ok_or_else(|| unexpected(EXPECTED, node))
+    let server = url(node, EXPECTED).and_then(|url| url.server().ok_or_else(|| unexpected(EXPECTED, node)));
+    server.map_err(|problem| problem.meaning(hints::server(node)))
 }
 
 /// `health:`; leaving it empty asks for checks with every default.

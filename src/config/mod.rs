@@ -11,6 +11,7 @@ mod addresses;
 mod certificates;
 mod door;
 mod errors;
+mod hints;
 mod keys;
 mod limits;
 mod listeners;
@@ -24,6 +25,7 @@ mod section;
 mod services;
 mod tree;
 mod upstreams;
+mod validity;
 
 pub mod model;
 
@@ -33,7 +35,7 @@ mod tests;
 use std::io::Read as _;
 use std::path::Path;
 
-pub use certificates::{Certificate, CertificateError, load_roots};
+pub use certificates::{Certificate, CertificateError, expiry_notice, load_roots};
 pub use errors::{Error, Errors, Mark, Problem};
 pub use model::*;
 

@@ -164,6 +164,8 @@ pub enum CandidateHost {
 /// The `http:` section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
+    /// The service that it is of.
+    pub service: String,
     /// Served host name; `None` (`_`): any.
     pub servername: Option<String>,
     /// Static files for what no route takes; `None`: 404.
@@ -197,6 +199,7 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self {
+            service: String::new(),
             servername: None,
             root: None,
             fallback: None,
@@ -426,6 +429,20 @@ pub enum HashBy {
     Header(String),
     /// `cookie NAME`.
     Cookie(String),
+}
+
+impl fmt::Display for Balance {
+    /// As `mode` and `hash` have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RoundRobin => f.write_str("rr"),
+            Self::Random => f.write_str("random"),
+            Self::LeastConn => f.write_str("least_conn"),
+            Self::Hash(HashBy::ClientIp) => f.write_str("hash by ip"),
+            Self::Hash(HashBy::Header(name)) => write!(f, "hash by header {name}"),
+            Self::Hash(HashBy::Cookie(name)) => write!(f, "hash by cookie {name}"),
+        }
+    }
 }
 
 /// `health` of an upstream group.

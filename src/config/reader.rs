@@ -74,9 +74,19 @@ fn syntax(error: &ScanError, text: &str) -> Fatal {
                 usize::from(mark.column > 1 && before.is_some_and(|before| before.ends_with('\t')));
             Problem::Tab
         }
-        kind => Problem::Syntax(kind.to_string()),
+        kind => Problem::Syntax(told(&kind.to_string())),
     };
     (mark, problem)
+}
+
+/// What the parser says, in plainer words where the usual reason is known.
+fn told(message: &str) -> String {
+    if message.contains("mapping values are not allowed") {
+        "a key where none can be; are it and the line before it indented alike, and is a space behind each `:`?"
+            .to_owned()
+    } else {
+        message.to_owned()
+    }
 }
 
 /// What ends the reading.
@@ -125,7 +135,8 @@ impl Builder<'_> {
             Event::Alias(id) => self.alias(mark, id),
             Event::UnresolvedAlias(name) => {
                 self.sink.error(mark, Problem::UnknownAlias(short(&name)));
-                self.add(0, Node::leaf(mark, Value::Null))
+                // As if it had been in quotes, so that nothing more is said of it.
+                self.add(0, Node::text(mark, &format!("*{name}")))
             }
             _ => Ok(()),
         }

@@ -7,13 +7,14 @@ use crate::ice::RouteId;
 
 use super::addresses::{host_pattern, server_name};
 use super::errors::{Problem, Sink};
+use super::hints;
 use super::keys;
 use super::limits::limits;
 use super::model::{AccessLog, Http, Limits, LogFormat, LogTarget, PathRule, Route};
 use super::resolve::Walk;
 use super::scalars::{boolean, choice, duration, integer, name, path, text, unexpected};
 use super::section::Section;
-use super::tree::{Entry, Key, Node, Value, short};
+use super::tree::{Entry, Key, Node, Value, quoted, short};
 
 const MAX_CONNS: usize = 1_000_000;
 
@@ -183,15 +184,15 @@ fn subprotocol(node: &Node) -> Result<String, Problem> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let name = text(node, EXPECTED)?.strip_prefix("ws@");
     let name = name.filter(|name| !name.is_empty() && name.bytes().all(token));
-    name.map(str::to_owned).ok_or_else(|| unexpected(EXPECTED, node))
+    name.map(str::to_owned)
+        .ok_or_else(|| unexpected(EXPECTED, node).meaning(hints::subprotocol(node)))
 }
 
 /// An item of `paths`: `/prefix`, or `/prefix: /replacement`.
 fn rules(item: &Node, sink: &mut Sink) -> Vec<PathRule> {
     const EXPECTED: &str = "a path like `/janus`, or a rewrite like `/a: /b`";
     let Value::Section(entries) = &item.value else {
-        let prefix =
-            text(item, EXPECTED).and_then(|path| url_path(path).ok_or_else(|| unexpected(EXPECTED, item)));
+        let prefix = checked_path(item, EXPECTED, sink);
         return sink
             .check(item.mark, prefix)
             .map(|prefix| PathRule {
@@ -204,8 +205,7 @@ fn rules(item: &Node, sink: &mut Sink) -> Vec<PathRule> {
     let rewrite = |Entry { key, value }: &Entry| {
         let from = Node::text(key.mark, &key.text);
         let mut checked = |node: &Node| {
-            let path = text(node, EXPECTED)
-                .and_then(|path| url_path(path).ok_or_else(|| unexpected(EXPECTED, node)));
+            let path = checked_path(node, EXPECTED, sink);
             sink.check(node.mark, path)
         };
         let (prefix, to) = (checked(&from), checked(value));
@@ -215,6 +215,20 @@ fn rules(item: &Node, sink: &mut Sink) -> Vec<PathRule> {
         })
     };
     entries.iter().filter_map(rewrite).collect()
+}
+
+/// A path of a route. A star is a character like others, which hardly anyone means.
+fn checked_path(node: &Node, expected: &str, sink: &mut Sink) -> Result<String, Problem> {
+    let path = url_path(text(node, expected)?)
+        .ok_or_else(|| unexpected(expected, node).meaning(hints::path(node)))?;
+    if path.contains('*') {
+        let text = format!(
+            "{}: `*` stands for itself; a path takes all that is below it",
+            quoted(&path)
+        );
+        sink.warn(node.mark, text);
+    }
+    Ok(path)
 }
 
 /// A URL path of visible ASCII characters without query, fragment or dot segments; without its last slash.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::errors::Problem;
+use super::hints;
 use super::nearest::nearest;
 use super::section::choices;
 use super::tree::{Node, Scalar, Value, quoted};
@@ -18,6 +19,7 @@ pub(super) fn unexpected(expected: impl Into<String>, node: &Node) -> Problem {
     Problem::Value {
         expected: expected.into(),
         found: node.describe(),
+        hint: None,
     }
 }
 
@@ -40,17 +42,17 @@ fn plain<'n>(node: &'n Node, expected: &str) -> Result<&'n str, Problem> {
 /// `true` or `false`.
 pub(super) fn boolean(node: &Node) -> Result<bool, Problem> {
     const EXPECTED: &str = "`true` or `false`";
-    match plain(node, EXPECTED)? {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(unexpected(EXPECTED, node)),
+    match plain(node, EXPECTED) {
+        Ok("true") => Ok(true),
+        Ok("false") => Ok(false),
+        _ => Err(unexpected(EXPECTED, node).meaning(hints::boolean(node))),
     }
 }
 
 /// A whole number within `range`.
 pub(super) fn integer(node: &Node, range: RangeInclusive<usize>) -> Result<usize, Problem> {
     let expected = format!("a whole number from {} to {}", range.start(), range.end());
-    let digits = plain(node, &expected)?;
+    let digits = plain(node, &expected).map_err(|problem| problem.meaning(hints::integer(node)))?;
     let number = digits
         .bytes()
         .all(|b| b.is_ascii_digit())
@@ -69,7 +71,7 @@ pub(super) fn duration(node: &Node, least: Duration) -> Result<Duration, Problem
     let parsed = match written {
         "0" => Duration::ZERO,
         _ => humantime::parse_duration(&format!("{leading}{written}"))
-            .map_err(|_| unexpected(EXPECTED, node))?,
+            .map_err(|_| unexpected(EXPECTED, node).meaning(hints::duration(node)))?,
     };
     if (least..=MAX_DURATION).contains(&parsed) {
         return Ok(parsed);
@@ -113,5 +115,6 @@ pub(super) fn name(name: &str) -> Result<(), Problem> {
     Err(Problem::Value {
         expected,
         found: quoted(name),
+        hint: None,
     })
 }

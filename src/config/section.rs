@@ -1,6 +1,7 @@
 //! Reading a section key by key: what is unknown is reported at once, what is asked for is checked.
 
 use super::errors::{Mark, Problem, Sink};
+use super::hints;
 use super::keys;
 use super::nearest::nearest;
 use super::scalars::unexpected;
@@ -21,7 +22,8 @@ impl<'t> Section<'t> {
             Value::Section(entries) => entries.as_slice(),
             Value::Null => &[],
             Value::Scalar(_) | Value::List(_) => {
-                sink.error(node.mark, unexpected("a section (keys with values)", node));
+                let problem = unexpected("a section (keys with values)", node);
+                sink.error(node.mark, problem.meaning(hints::section(node)));
                 &[]
             }
         };
@@ -31,11 +33,14 @@ impl<'t> Section<'t> {
     /// The section at `node`, with every key that is not in `known` reported.
     pub(super) fn of(mark: Mark, node: &'t Node, known: &[&str], sink: &mut Sink) -> Self {
         let section = Self::open(mark, node, sink);
-        for Entry { key, .. } in section.entries {
+        // Left without a value, as a section is whose keys are not indented below it.
+        let mut empty_before = None;
+        for Entry { key, value } in section.entries {
             if !known.contains(&key.text.as_str()) {
-                let problem = unknown(key, known, sink);
+                let problem = unknown(key, known, empty_before, sink);
                 sink.error(key.mark, problem);
             }
+            empty_before = matches!(value.value, Value::Null).then_some(key.text.as_str());
         }
         section
     }
@@ -141,14 +146,20 @@ fn meant<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     now.or_else(|| nearest(key, known.iter().copied()))
 }
 
-fn unknown(key: &Key, known: &[&str], sink: &Sink) -> Problem {
-    let hint = match if sink.is_full() {
+fn unknown(key: &Key, known: &[&str], empty_before: Option<&str>, sink: &Sink) -> Problem {
+    let near = if sink.is_full() {
         None
     } else {
         meant(&key.text, known)
-    } {
-        Some(key) => format!("did you mean `{key}`?"),
-        None => format!("expected {}", choices(known)),
+    };
+    let elsewhere = || keys::place(&key.text).filter(|_| !sink.is_full());
+    let hint = match (near, empty_before) {
+        (Some(key), _) => format!("did you mean `{key}`?"),
+        (None, Some(before)) => format!("is it indented too little to belong to {}?", quoted(before)),
+        (None, None) => match elsewhere() {
+            Some(place) => format!("it belongs in {place}"),
+            None => format!("expected {}", choices(known)),
+        },
     };
     Problem::UnknownKey {
         key: short(&key.text),

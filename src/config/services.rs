@@ -33,6 +33,7 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
     let candidate_ips = candidate_ips(net, enable_ice, walk.sink);
     let max_connections = max_connections(kind, net, walk.sink);
     let http = http(name, kind, section, walk).map(|http| Http {
+        service: name.text.clone(),
         trusted_proxies: door.trusted_proxies.clone(),
         ..http
     });

@@ -12,7 +12,7 @@ use super::model::{Server, UpstreamGroup};
 use super::nearest::nearest;
 use super::scalars::{boolean, duration, integer, unexpected};
 use super::section::Section;
-use super::tree::{Key, Node, short};
+use super::tree::{Key, Node, quoted, short};
 
 /// Calls at once that any limit may allow.
 pub(super) const MAX_SESSIONS: usize = 10_000_000;
@@ -56,7 +56,7 @@ impl Upstreams {
     /// Not a URL; a group's name with a port or path; a bare word that is no group.
     pub(super) fn find(&mut self, node: &Node, sink: &Sink) -> Result<usize, Problem> {
         const EXPECTED: &str = "`http://GROUP`, or the URL of a server like `http://host:port`";
-        let url = url(node, EXPECTED)?;
+        let url = url(node, EXPECTED).map_err(|problem| self.word(problem, node))?;
         if let Some(&group) = self.index.get(url.host) {
             let part = if url.port.is_some() {
                 Some("port")
@@ -67,6 +67,7 @@ impl Upstreams {
                 Err(Problem::GroupUrl {
                     name: short(url.host),
                     part,
+                    hint: (part == "path").then(|| "`paths` can rewrite: `/a: /b`".to_owned()),
                 })
             });
         }
@@ -97,6 +98,12 @@ impl Upstreams {
         self.groups.push(group);
         self.index.insert(name, at);
         at
+    }
+
+    /// A bare word may be the name of a group.
+    fn word(&self, problem: Problem, node: &Node) -> Problem {
+        let group = self.index.keys().find(|name| node.is_text(name));
+        problem.meaning(group.map(|name| format!("did you mean {}?", quoted(&format!("http://{name}")))))
     }
 
     fn unknown(&self, host: &str, sink: &Sink) -> Problem {

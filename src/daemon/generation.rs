@@ -3,15 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service};
-use crate::ice::{ListenerId, Transport};
+use crate::config::{CandidateHost, CandidateIps, Config, ListenAddr, Service, ServiceKind};
+use crate::ice::Transport;
 use crate::media::Media;
 use crate::upstream::Upstreams;
 
 use super::addresses::IceService;
 use super::calls::MediaCalls;
 use super::policies::Policies;
-use super::succession::is_udp;
 
 /// One configuration and what was made of it.
 #[derive(Debug)]
@@ -27,17 +26,19 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    /// `tcp` is what the TCP services listen on.
+    /// `tcp` and `udp` are what the services listen on.
     pub(super) fn new(
         config: &Arc<Config>,
         upstreams: Upstreams,
-        media: &Media,
         tcp: &[(&Service, SocketAddr)],
+        udp: &[(&Service, SocketAddr)],
+        media: &Media,
     ) -> Self {
-        let udp = media.bound().iter().map(|(_, addr)| *addr);
-        let own = tcp.iter().map(|(_, addr)| *addr).chain(udp).collect();
+        let mut own: Vec<_> = tcp.iter().chain(udp).map(|(_, addr)| *addr).collect();
+        // Those that drain are still ours.
+        own.extend(media.bound().iter().map(|(_, addr)| *addr));
         Self {
-            services: ice_services(config, media, tcp),
+            services: ice_services(tcp, udp),
             policies: Policies::new(config.clone(), own),
             upstreams: Arc::new(upstreams),
             config: config.clone(),
@@ -64,31 +65,28 @@ pub(super) fn publish(calls: &MediaCalls) {
 }
 
 /// The services that the media plane listens for.
-pub(super) fn ice_udp(config: &Config) -> impl Iterator<Item = (ListenerId, &Service)> {
-    let services = config.services.iter().filter(|service| is_udp(service));
-    (0..).map(ListenerId).zip(services)
+pub(super) fn ice_udp(config: &Config) -> impl Iterator<Item = &Service> {
+    let services = config.services.iter();
+    services.filter(|service| service.kind == ServiceKind::Udp && service.enable_ice)
 }
 
 /// Where clients can send ICE, with the ports that are really listened on.
-fn ice_services(config: &Config, media: &Media, tcp: &[(&Service, SocketAddr)]) -> Vec<IceService> {
-    let offered = |transport, service: &Service, port| IceService {
-        transport,
-        addr: ListenAddr {
-            ip: service.addr.ip,
-            port,
-        },
-        ips: service.candidate_ips.clone(),
-    };
-    let udp = ice_udp(config).filter_map(|(id, service)| {
-        let (_, addr) = media.bound().iter().find(|(bound, _)| *bound == id)?;
-        Some(offered(Transport::Udp, service, addr.port()))
-    });
-    let mut services: Vec<IceService> = udp.collect();
-    let mut last = None;
-    for (service, addr) in tcp.iter().filter(|(service, _)| service.enable_ice) {
-        // The listeners of one service, IPv4 and IPv6, have one port.
-        if last.replace(&service.name) != Some(&service.name) {
-            services.push(offered(Transport::Tcp, service, addr.port()));
+fn ice_services(tcp: &[(&Service, SocketAddr)], udp: &[(&Service, SocketAddr)]) -> Vec<IceService> {
+    let mut services: Vec<IceService> = Vec::new();
+    for (transport, listening) in [(Transport::Udp, udp), (Transport::Tcp, tcp)] {
+        let mut last = None;
+        for (service, addr) in listening.iter().filter(|(service, _)| service.enable_ice) {
+            // The listeners of one service, IPv4 and IPv6, have one port.
+            if last.replace(&service.name) != Some(&service.name) {
+                services.push(IceService {
+                    transport,
+                    addr: ListenAddr {
+                        ip: service.addr.ip,
+                        port: addr.port(),
+                    },
+                    ips: service.candidate_ips.clone(),
+                });
+            }
         }
     }
     services

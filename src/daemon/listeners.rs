@@ -16,6 +16,7 @@ use crate::config::{Config, Limits as HttpLimits, ListenAddr, Service, TlsFiles}
 use crate::http::{self, CERTIFICATE_POLL, Counters, Front, IceTcp, Limits, LiveSite, Server, Site, Tls};
 
 use super::StartError;
+use super::listen_error::listen_error;
 
 /// What a configuration needs beyond what is there: all that may fail.
 #[derive(Debug, Default)]
@@ -125,6 +126,13 @@ impl Listeners {
         servers.flat_map(|server| server.addrs().iter().copied())
     }
 
+    /// What a service listens on, and its certificates.
+    pub(super) fn at_work(&self, service: &Service) -> (Vec<SocketAddr>, Option<Tls>) {
+        let open = self.listening.iter().find(|open| open.is_of(service));
+        open.map(|open| (open.server.addrs().to_vec(), open.tls.clone()))
+            .unwrap_or_default()
+    }
+
     /// What is listened on once a configuration is served, with its services.
     pub(super) fn addrs_with<'c>(
         &self,
@@ -162,15 +170,6 @@ impl Listeners {
 fn on_tcp(config: &Config) -> impl Iterator<Item = &Service> {
     let services = config.services.iter();
     services.filter(|service| service.kind.transport() == "tcp")
-}
-
-/// The error of a service's address.
-pub(super) fn listen_error(service: &Service, source: std::io::Error) -> StartError {
-    StartError::Listen {
-        service: service.name.clone(),
-        addr: service.addr,
-        source,
-    }
 }
 
 fn renewed(

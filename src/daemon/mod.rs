@@ -8,12 +8,16 @@
 //! ```
 
 mod addresses;
+mod admin_listener;
 mod calls;
+mod expiry;
 mod generation;
 mod ice_tcp;
 mod key_store;
+mod listen_error;
 mod listeners;
 mod logging;
+mod metrics;
 mod policies;
 mod reload;
 mod report;
@@ -21,8 +25,10 @@ mod running;
 mod scopes;
 mod signals;
 mod snapshot;
+mod status;
 mod succession;
 mod systemd;
+mod udp;
 mod watch;
 
 use std::io;
@@ -53,12 +59,14 @@ pub enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// An address cannot be listened on.
-    #[error("service {service}: cannot listen on {addr}: {source}")]
+    #[error("{key}: cannot listen on {addr}: {source}{hint}")]
     Listen {
-        /// The service.
-        service: String,
-        /// Its address.
+        /// The key that names the address.
+        key: String,
+        /// The address.
         addr: config::ListenAddr,
+        /// What is known of the reason, as the rest of the sentence; or nothing.
+        hint: String,
         /// What the system said.
         source: io::Error,
     },

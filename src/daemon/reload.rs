@@ -3,8 +3,9 @@
 //! Connections, WebSockets and calls live on; requests under way end as they began. What a reload replaces is the
 //! [`Generation`] of the media side and the site of each listener. What it cannot replace stays, and is named.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use tokio::time::timeout;
 
@@ -12,7 +13,7 @@ use crate::config::{self, AccessLog, Config, LogTarget};
 use crate::http;
 
 use super::generation::{Generation, publish};
-use super::running::{FIRST_LOOKUP, Running, check_health};
+use super::running::{FIRST_LOOKUP, Running, check_health, doors, limits};
 use super::succession::succeed;
 use super::{StartError, systemd};
 
@@ -25,6 +26,44 @@ pub(super) struct Reloads {
     pub(super) refused: AtomicU64,
     /// Whether the file, as it was read last, is in effect.
     pub(super) current: AtomicBool,
+    last: Mutex<Option<LastReload>>,
+}
+
+/// What came of the last attempt.
+#[derive(Clone, Debug)]
+pub(super) struct LastReload {
+    pub(super) at: SystemTime,
+    /// `applied`, `unchanged` or `refused`.
+    pub(super) result: &'static str,
+    /// Why it was refused.
+    pub(super) error: Option<String>,
+}
+
+impl Reloads {
+    /// The last attempt.
+    pub(super) fn last(&self) -> Option<LastReload> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, done: &Result<bool, StartError>) {
+        self.current.store(done.is_ok(), Ordering::Relaxed);
+        let result = match done {
+            Ok(true) => {
+                self.applied.fetch_add(1, Ordering::Relaxed);
+                "applied"
+            }
+            Ok(false) => "unchanged",
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                "refused"
+            }
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(LastReload {
+            at: SystemTime::now(),
+            result,
+            error: done.as_ref().err().map(ToString::to_string),
+        });
+    }
 }
 
 impl Default for Reloads {
@@ -33,6 +72,7 @@ impl Default for Reloads {
             applied: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             current: AtomicBool::new(true),
+            last: Mutex::default(),
         }
     }
 }
@@ -50,18 +90,11 @@ impl Running {
             Ok(new) => self.adopt(new).await,
             Err(errors) => Err(StartError::Config(errors)),
         };
-        let reloads = &self.report.reloads;
-        reloads.current.store(done.is_ok(), Ordering::Relaxed);
+        self.report.reloads.note(&done);
         match done {
-            Ok(true) => {
-                reloads.applied.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(config = %path.display(), "configuration reloaded");
-            }
+            Ok(true) => tracing::info!(config = %path.display(), "configuration reloaded"),
             Ok(false) => tracing::info!(config = %path.display(), "the configuration has not changed"),
-            Err(error) => {
-                reloads.refused.fetch_add(1, Ordering::Relaxed);
-                tracing::error!("reload refused, all stays as it was: {error}");
-            }
+            Err(error) => tracing::error!("reload refused, all stays as it was: {error}"),
         }
         systemd::ready();
     }
@@ -86,12 +119,18 @@ impl Running {
         let new = Arc::new(new);
         let prepared = self.listeners.prepare(&new, &self.parts.counters)?;
         open_logs(&self.parts.access_logs, &new)?;
+        let media = &self.calls.media;
+        let udp = self.udp.prepare(&new, media)?;
+        let admin = self.admin.prepare(new.global.admin)?;
         let upstreams = before
             .upstreams
             .succeed(&new.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
-        let tcp = self.listeners.addrs_with(&new, &prepared);
-        let generation = Arc::new(Generation::new(&new, upstreams, &self.calls.media, &tcp));
+        let (on_tcp, on_udp) = (
+            self.listeners.addrs_with(&new, &prepared),
+            self.udp.addrs_with(&new, &udp),
+        );
+        let generation = Arc::new(Generation::new(&new, upstreams, &on_tcp, &on_udp, media));
         // The allow-lists should know the new servers before their first call.
         if timeout(FIRST_LOOKUP, generation.look_up()).await.is_err() {
             tracing::warn!("some upstream names could not be looked up yet");
@@ -99,12 +138,19 @@ impl Running {
         self.parts = self.parts_for(&generation);
         self.checks.abort();
         self.checks = check_health(&generation.upstreams);
+        let drain = new.global.drain_timeout;
+        // New UDP listeners before they are shown to anyone.
+        self.udp.serve(&new, udp, &self.calls.media, drain);
+        self.calls.shared.set_limits(limits(&new));
         self.calls.generation.store(generation);
         publish(&self.calls);
-        let drain = new.global.drain_timeout;
+        self.admin.serve(admin, &self.report);
         self.listeners
             .serve(&new, prepared, &self.parts, &self.ice_tcp, drain)?;
         self.parts.access_logs.retain(&access_logs(&new));
+        let sections = new.services.iter().filter_map(|service| service.http.as_ref());
+        self.parts.counters.routes.retain(sections);
+        self.report.adopted(doors(&new, &self.listeners, &self.udp));
         Ok(true)
     }
 

@@ -1,18 +1,23 @@
-//! What the admin listener shows of a running daemon.
+//! What the admin listener knows of a running daemon. [`metrics`](super::metrics) and [`status`](super::status) put it
+//! into words.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
 
 use crate::admin::Report;
-use crate::admin::exposition::Page;
-use crate::http;
-use crate::ice::{Counter, DropReason};
-use crate::signaling::Refusal;
+use crate::http::{self, Tls};
 
 use super::calls::MediaCalls;
 use super::reload::Reloads;
+use super::{metrics, status};
 
-/// The daemon's numbers.
+/// The daemon's numbers and its state.
 #[derive(Debug)]
 pub(super) struct DaemonReport {
     /// The media side.
@@ -23,72 +28,70 @@ pub(super) struct DaemonReport {
     pub(super) reloads: Reloads,
     /// Set when the daemon begins to stop.
     pub(super) draining: AtomicBool,
+    /// The configuration's file, if it is from one.
+    pub(super) file: Option<PathBuf>,
+    /// When the daemon began to serve.
+    pub(super) started: Instant,
+    /// Since when the configuration is in effect.
+    pub(super) loaded: Mutex<SystemTime>,
+    /// Where the services listen.
+    pub(super) doors: ArcSwap<Vec<Door>>,
+}
+
+/// A service at work.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// Its name.
+    pub(super) service: String,
+    /// Its `proto`.
+    pub(super) proto: &'static str,
+    /// The addresses that it listens on.
+    pub(super) addrs: Vec<SocketAddr>,
+    /// Its certificates.
+    pub(super) tls: Option<Tls>,
+    /// Whether it carries ICE.
+    pub(super) ice: bool,
+}
+
+impl DaemonReport {
+    /// Of a daemon that begins to serve.
+    pub(super) fn new(
+        calls: Arc<MediaCalls>,
+        http: Arc<http::Counters>,
+        file: Option<&Path>,
+        doors: Vec<Door>,
+    ) -> Self {
+        Self {
+            calls,
+            http,
+            reloads: Reloads::default(),
+            draining: AtomicBool::new(false),
+            file: file.map(Path::to_owned),
+            started: Instant::now(),
+            loaded: Mutex::new(SystemTime::now()),
+            doors: ArcSwap::from_pointee(doors),
+        }
+    }
+
+    /// A new configuration is in effect.
+    pub(super) fn adopted(&self, doors: Vec<Door>) {
+        self.doors.store(Arc::new(doors));
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = SystemTime::now();
+    }
+
+    /// When the configuration in effect was taken up.
+    pub(super) fn loaded(&self) -> SystemTime {
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Report for DaemonReport {
     fn metrics(&self) -> String {
-        let mut page = Page::default();
-        let shards = self.calls.media.counters();
-        let sum = |counter| shards.iter().map(|shard| shard.count(counter)).sum();
-        let revival = &self.calls.revival;
-        let drops =
-            |reason| revival.drops(reason) + shards.iter().map(|shard| shard.drops(reason)).sum::<u64>();
-        page.gauge(
-            "xrtc_sessions",
-            "Calls now: hijacked calls and icedirect tuples.",
-            self.calls.shared.open_sessions() as u64,
-        );
-        page.gauge(
-            "xrtc_ice_tcp_connections",
-            "ICE-TCP connections now, of clients and to servers.",
-            self.calls.media.streams().open() as u64,
-        );
-        page.counters(
-            "xrtc_media_total",
-            "Media plane events, by kind.",
-            "event",
-            Counter::ALL
-                .iter()
-                .map(|&counter| (counter.as_str(), sum(counter))),
-        );
-        page.counters(
-            "xrtc_media_drops_total",
-            "Packets and requests refused by the media plane, by reason.",
-            "reason",
-            DropReason::ALL
-                .iter()
-                .map(|&reason| (reason.as_str(), drops(reason))),
-        );
-        page.counters(
-            "xrtc_signaling_refusals_total",
-            "Descriptions and candidates left unrewritten, by reason.",
-            "reason",
-            Refusal::ALL
-                .iter()
-                .map(|&refusal| (refusal.as_str(), self.calls.refusals.of(refusal))),
-        );
-        page.counters(
-            "xrtc_http_total",
-            "HTTP side events, by kind.",
-            "event",
-            self.http.list(),
-        );
-        let reloads = &self.reloads;
-        page.counters(
-            "xrtc_reloads_total",
-            "Reloads of the configuration, by what came of them.",
-            "result",
-            [
-                ("applied", reloads.applied.load(Ordering::Relaxed)),
-                ("refused", reloads.refused.load(Ordering::Relaxed)),
-            ],
-        );
-        page.gauge(
-            "xrtc_config_current",
-            "Whether the configuration file, as it was read last, is in effect.",
-            reloads.current.load(Ordering::Relaxed).into(),
-        );
-        page.finish()
+        metrics::page(self)
+    }
+
+    fn status(&self) -> Value {
+        status::page(self)
     }
 
     fn is_ready(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,27 +10,30 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::admin;
-use crate::config::{Config, ListenAddr};
+use crate::config::{Config, Service};
 use crate::http::{self, AccessLogs, IceTcp, TokenMemory};
-use crate::ice::{Counters, KeyRing};
+use crate::ice::{Counters, KeyRing, ListenerId};
 use crate::media::mux::Mux;
 use crate::media::shared::{Limits, Shared, Sockets};
-use crate::media::{Media, MediaConfig, ShardSeat, UdpListen};
+use crate::media::{ListenError, Media, MediaConfig, ShardSeat, UdpListen};
 use crate::upstream::{FRESH_FOR, Upstreams};
 
 use super::StartError;
 use super::addresses::own_addresses;
+use super::admin_listener::AdminListener;
 use super::calls::{MediaCalls, Refusals};
+use super::expiry;
 use super::generation::{Generation, ice_udp, publish};
 use super::ice_tcp::ToStreams;
 use super::key_store::StoredKey;
-use super::listeners::{Listeners, listen_error};
-use super::reload::{Reloads, open_logs};
-use super::report::DaemonReport;
+use super::listen_error::listen_error;
+use super::listeners::Listeners;
+use super::reload::open_logs;
+use super::report::{DaemonReport, Door};
 use super::signals::{Signals, Wish};
 use super::snapshot::SnapshotFile;
 use super::systemd;
+use super::udp::{PreparedUdp, UdpListeners};
 use super::watch::Watch;
 
 /// Tokens remembered for renegotiations.
@@ -50,6 +53,8 @@ pub(super) struct Running {
     /// What the sites share now.
     pub(super) parts: Arc<http::Shared>,
     pub(super) listeners: Listeners,
+    pub(super) udp: UdpListeners,
+    pub(super) admin: AdminListener,
     /// Takes the ICE connections of TCP services.
     pub(super) ice_tcp: Arc<dyn IceTcp>,
     signals: Signals,
@@ -68,22 +73,22 @@ impl Running {
     ) -> Result<Self, StartError> {
         let signals = Signals::new().map_err(StartError::system("waiting for signals"))?;
         let watch = file.map(Watch::new);
-        let limits = Limits {
-            max_sessions: config.global.max_sessions,
-            token_lifetime: config.global.token_lifetime.as_secs(),
-        };
-        let shared = Arc::new(Shared::new(KeyRing::new(key.secret, &[]), limits));
+        let shared = Arc::new(Shared::new(KeyRing::new(key.secret, &[]), limits(&config)));
         // TCP first: a second daemon by mistake then fails before it shares the first one's UDP port.
         let mut listeners = Listeners::default();
         let counters = Arc::new(http::Counters::default());
         let prepared = listeners.prepare(&config, &counters)?;
+        let mut admin = AdminListener::default();
+        let prepared_admin = admin.prepare(config.global.admin)?;
         let access_logs = Arc::new(AccessLogs::new(counters.clone()));
         open_logs(&access_logs, &config)?;
         let media = start_media(&config, &shared)?;
         let upstreams = Upstreams::new(&config.upstreams)
             .map_err(StartError::system("reading the system's trusted certificates"))?;
         let tcp = listeners.addrs_with(&config, &prepared);
-        let generation = Generation::new(&config, upstreams, &media, &tcp);
+        let udp = UdpListeners::started(&config, &media);
+        let on_udp = udp.addrs_with(&config, &PreparedUdp::default());
+        let generation = Generation::new(&config, upstreams, &tcp, &on_udp, &media);
         let calls = Arc::new(MediaCalls {
             clock: media.clock(),
             shared,
@@ -104,26 +109,13 @@ impl Running {
             file.revive(&calls).await;
             tasks.push(tokio::spawn(file.clone().keep(calls.clone())));
         }
-        let parts = Arc::new(http::Shared {
-            upstreams: calls.generation.load().upstreams.clone(),
-            calls: calls.clone(),
-            memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
-            affinity: Arc::default(),
-            counters: counters.clone(),
-            connections: Arc::new(AtomicU64::new(0)),
-            access_logs,
-        });
+        let parts = shared_parts(&calls, &counters, access_logs);
         let ice_tcp: Arc<dyn IceTcp> = Arc::new(ToStreams(calls.media.streams().clone()));
         listeners.serve(&config, prepared, &parts, &ice_tcp, Duration::ZERO)?;
-        let report = Arc::new(DaemonReport {
-            calls: calls.clone(),
-            http: counters,
-            draining: AtomicBool::new(false),
-            reloads: Reloads::default(),
-        });
-        if let Some(addr) = config.global.admin {
-            tasks.extend(start_admin(addr, &report)?);
-        }
+        let doors = doors(&config, &listeners, &udp);
+        let report = Arc::new(DaemonReport::new(calls.clone(), counters, file, doors));
+        tasks.push(tokio::spawn(expiry::watch(report.clone())));
+        admin.serve(prepared_admin, &report);
         let checks = check_health(&parts.upstreams);
         systemd::ready();
         Ok(Self {
@@ -132,6 +124,8 @@ impl Running {
             report,
             parts,
             listeners,
+            udp,
+            admin,
             ice_tcp,
             signals,
             snapshot,
@@ -168,6 +162,7 @@ impl Running {
             () = self.signals.stop() => tracing::warn!("stopped at once"),
         }
         self.checks.abort();
+        self.admin.stop();
         self.tasks.iter().for_each(JoinHandle::abort);
         let logs = self.parts.access_logs.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || logs.flush(LAST_LINES)).await {
@@ -185,7 +180,14 @@ impl Running {
                 None => std::future::pending().await,
             }
         };
+        let (media, shared) = (&self.calls.media, &self.calls.shared);
+        let tidied = async {
+            loop {
+                self.udp.tidy(media, shared).await;
+            }
+        };
         tokio::select! {
+            never = tidied => never,
             wish = self.signals.next() => wish,
             () = changed => Wish::Reload,
         }
@@ -201,6 +203,23 @@ impl Running {
     }
 }
 
+/// What the sites share to begin with.
+fn shared_parts(
+    calls: &Arc<MediaCalls>,
+    counters: &Arc<http::Counters>,
+    access_logs: Arc<AccessLogs>,
+) -> Arc<http::Shared> {
+    Arc::new(http::Shared {
+        upstreams: calls.generation.load().upstreams.clone(),
+        calls: calls.clone(),
+        memory: Arc::new(TokenMemory::new(REMEMBERED_TOKENS)),
+        affinity: Arc::default(),
+        counters: counters.clone(),
+        connections: Arc::new(AtomicU64::new(0)),
+        access_logs,
+    })
+}
+
 async fn drain(listeners: Listeners, calls: &MediaCalls, deadline: Duration) {
     let end = Instant::now() + deadline;
     let calls_end = async {
@@ -212,7 +231,9 @@ async fn drain(listeners: Listeners, calls: &MediaCalls, deadline: Duration) {
 }
 
 fn start_media(config: &Config, shared: &Arc<Shared>) -> Result<Arc<Media>, StartError> {
-    let listeners = ice_udp(config)
+    let listeners = (0..)
+        .map(ListenerId)
+        .zip(ice_udp(config))
         .map(|(id, service)| UdpListen {
             id,
             ip: service.addr.ip,
@@ -237,18 +258,48 @@ fn start_media(config: &Config, shared: &Arc<Shared>) -> Result<Arc<Media>, Star
         }
         Mux::new(shared.clone(), seat.counters.clone())
     };
-    let media = Media::start(media_config, make_mux).map_err(|source| match ice_udp(config).next() {
-        Some((_, service)) => listen_error(service, source),
+    let media = Media::start(media_config, make_mux).map_err(|source| media_error(config, source))?;
+    media.streams().dial_on(Handle::current());
+    Ok(Arc::new(media))
+}
+
+/// Whose fault it is that the media plane does not start.
+fn media_error(config: &Config, source: std::io::Error) -> StartError {
+    let inner = source
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<ListenError>());
+    let at = inner.map(|error| usize::from(error.listen.id.0));
+    match at.and_then(|at| ice_udp(config).nth(at)) {
+        Some(service) => listen_error(service, source),
         None => StartError::System {
             what: "starting the media plane",
             source,
         },
-    })?;
-    media.streams().dial_on(Handle::current());
-    for (_, addr) in media.bound() {
-        tracing::info!(%addr, "ICE over UDP");
     }
-    Ok(Arc::new(media))
+}
+
+/// The services as they listen.
+pub(super) fn doors(config: &Config, listeners: &Listeners, udp: &UdpListeners) -> Vec<Door> {
+    let door = |service: &Service| {
+        let (mut addrs, tls) = listeners.at_work(service);
+        addrs.extend(udp.at_work(service));
+        Door {
+            service: service.name.clone(),
+            proto: service.kind.as_str(),
+            addrs,
+            tls,
+            ice: service.enable_ice,
+        }
+    };
+    config.services.iter().map(door).collect()
+}
+
+/// What a configuration says of the calls of all routes together.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        max_sessions: config.global.max_sessions,
+        token_lifetime: config.global.token_lifetime.as_secs(),
+    }
 }
 
 /// Looks upstream and candidate names up again, and lets the media plane know what came of it.
@@ -271,19 +322,4 @@ async fn keep_fresh(calls: Arc<MediaCalls>) {
 pub(super) fn check_health(upstreams: &Arc<Upstreams>) -> JoinHandle<()> {
     let upstreams = upstreams.clone();
     tokio::spawn(async move { upstreams.check_health().await })
-}
-
-fn start_admin(addr: ListenAddr, report: &Arc<DaemonReport>) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let listeners = http::bind(addr).map_err(|source| StartError::Listen {
-        service: "admin".into(),
-        addr,
-        source,
-    })?;
-    Ok(listeners
-        .into_iter()
-        .map(|listener| {
-            tracing::info!(addr = ?listener.local_addr().ok(), "admin: /metrics, /healthz, /readyz");
-            tokio::spawn(admin::serve(listener, report.clone()))
-        })
-        .collect())
 }

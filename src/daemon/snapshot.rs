@@ -74,7 +74,7 @@ impl SnapshotFile {
         match revival::revive(
             shared,
             &sealed,
-            media.bound(),
+            &media.bound(),
             calls.clock.now(),
             &calls.revival,
             random,
@@ -119,7 +119,7 @@ impl SnapshotFile {
         let (media, pool) = (&calls.media, calls.media.pool());
         let snapshot = Snapshot::take(
             &calls.shared,
-            media.bound(),
+            &media.bound(),
             |id| pool.port(id),
             calls.clock.now(),
         );

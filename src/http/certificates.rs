@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -50,6 +50,15 @@ impl Certificates {
             stamps,
             current: ArcSwap::from_pointee(Table::new(certificates)),
         })
+    }
+
+    /// The files that are in use now, with the ends of what is in them.
+    pub(super) fn expiries(&self) -> Vec<(PathBuf, Option<SystemTime>)> {
+        let now = self.current.load();
+        let files = self.files.iter().zip(&now.certificates);
+        files
+            .map(|(files, certificate)| (files.crt.clone(), certificate.expires))
+            .collect()
     }
 
     /// Follows the files until `self` is gone.

@@ -129,8 +129,7 @@ fn may_signal(headers: &HeaderMap) -> bool {
     let essence = essence.trim();
     let is = |kind: &&str| essence.eq_ignore_ascii_case(kind);
     let (_, suffix) = essence.rsplit_once('+').unwrap_or_default();
-    SIGNALLING.iter().any(|kind| is(kind))
-        || (suffix.eq_ignore_ascii_case("json") && !is(&"application/stream+json"))
+    SIGNALLING.iter().any(is) || (suffix.eq_ignore_ascii_case("json") && !is(&"application/stream+json"))
 }
 
 async fn collect(counters: &Counters, mut body: Body, deadline: Instant) -> Result<Gathered, Incomplete> {

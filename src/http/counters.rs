@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::traffic::{Open, Routes};
+
 /// One counter.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -22,7 +24,13 @@ macro_rules! counters {
     ($($(#[$meta:meta])* $name:ident,)*) => {
         /// The counters of the HTTP side, shared by all sites.
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$meta])* pub $name: Count,)* }
+        pub struct Counters {
+            $($(#[$meta])* pub $name: Count,)*
+            /// Connections that are open.
+            pub open: Open,
+            /// What passes, by route.
+            pub routes: Routes,
+        }
 
         impl Counters {
             /// Every counter with its name.

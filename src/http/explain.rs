@@ -1,16 +1,27 @@
 //! Which rule takes a request, and why: the router's decision retold, for `xrtc check --explain`.
+//!
+//! A request is judged by its URL, its method and, for a WebSocket, its subprotocols. HTTP/1.1 and HTTP/2 are routed
+//! alike, and a PROXY header changes nobody's route.
 
 use std::fmt;
+use std::path::Path;
 
-use hyper::Uri;
+use hyper::header::LOCATION;
+use hyper::{Method, Uri};
 
-use crate::config::{Config, Service};
+use crate::config::{Config, Scheme, Server, Service, UpstreamGroup};
 
+use super::redirect::Redirect;
 use super::router::{Key, Router, Step};
 
-/// A request to explain: `GET https://host/path`, or `GET wss://host/path janus-protocol` for a WebSocket.
+/// A request to explain: `GET https://host/path`, or `wss://host/path janus-protocol` for a WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
+    method: Method,
+    uri: Uri,
+    /// `https` or `wss`.
+    secure: bool,
+    websocket: bool,
     host: String,
     port: u16,
     path: String,
@@ -37,20 +48,28 @@ impl std::str::FromStr for Asked {
 
     fn from_str(text: &str) -> Result<Self, AskedError> {
         let mut words = text.split_whitespace();
-        let (Some(_method), Some(url)) = (words.next(), words.next()) else {
-            return Err(AskedError::NoUrl);
+        let first = words.next().ok_or(AskedError::NoUrl)?;
+        // Every WebSocket begins with GET, as it is asked for here.
+        let (method, url) = if first.starts_with("ws://") || first.starts_with("wss://") {
+            (Method::GET, first)
+        } else {
+            let method = first.parse().map_err(|_| AskedError::NoUrl)?;
+            (method, words.next().ok_or(AskedError::NoUrl)?)
         };
         let uri: Uri = url.parse().map_err(|_| AskedError::NoUrl)?;
         let (scheme, host) = uri.scheme_str().zip(uri.host()).ok_or(AskedError::NotOurs)?;
-        let (default_port, websocket) = match scheme {
-            "http" => (80, false),
-            "https" => (443, false),
-            "ws" => (80, true),
-            "wss" => (443, true),
+        let (secure, websocket) = match scheme {
+            "http" => (false, false),
+            "https" => (true, false),
+            "ws" => (false, true),
+            "wss" => (true, true),
             _ => return Err(AskedError::NotOurs),
         };
+        let default_port = if secure { 443 } else { 80 };
         let bare = host.trim_start_matches('[').trim_end_matches([']', '.']);
         Ok(Self {
+            secure,
+            websocket,
             host: bare.to_ascii_lowercase(),
             port: uri.port_u16().unwrap_or(default_port),
             path: uri.path().to_owned(),
@@ -59,6 +78,8 @@ impl std::str::FromStr for Asked {
             } else {
                 Vec::new()
             },
+            method,
+            uri,
         })
     }
 }
@@ -73,7 +94,8 @@ impl Explanation {
         let on_port: Vec<&Service> = serving()
             .filter(|service| service.addr.port == asked.port)
             .collect();
-        let services = if on_port.is_empty() {
+        let is_mapped = on_port.is_empty();
+        let services = if is_mapped {
             lines.push(format!(
                 "no service serves HTTP on port {}; asking every one that does",
                 asked.port
@@ -83,15 +105,26 @@ impl Explanation {
             on_port
         };
         for service in services {
-            explain(config, service, asked, &mut lines);
+            explain(config, service, asked, is_mapped, &mut lines);
         }
         Self(lines)
     }
 }
 
-fn explain(config: &Config, service: &Service, asked: &Asked, lines: &mut Vec<String>) {
+fn explain(config: &Config, service: &Service, asked: &Asked, is_mapped: bool, lines: &mut Vec<String>) {
     let Some(http) = &service.http else { return };
     lines.push(format!("service {} ({})", service.name, service.addr));
+    if asked.secure && service.certificates.is_empty() && !is_mapped {
+        lines.push(
+            "  TLS: there is no certificate; only a proxy in front can bring this request here".to_owned(),
+        );
+    }
+    if let Some(location) = redirected(service, asked) {
+        lines.push(format!(
+            "  redirect_https: 308 to {location}, whatever the routes say"
+        ));
+        return;
+    }
     let key = Key {
         host: &asked.host,
         protos: &asked.protos,
@@ -102,7 +135,10 @@ fn explain(config: &Config, service: &Service, asked: &Asked, lines: &mut Vec<St
     lines.extend(steps.iter().map(|step| format!("  {}", told(step, asked))));
     let Some(found) = found else {
         lines.push(match &http.root {
-            Some(root) => format!("  no route takes it: a file below {}", root.display()),
+            Some(root) => format!(
+                "  no route takes it: {}",
+                file(root, http.fallback.as_deref(), asked)
+            ),
             None => "  no route takes it, and there is no `root`: 404".to_owned(),
         });
         return;
@@ -113,8 +149,74 @@ fn explain(config: &Config, service: &Service, asked: &Asked, lines: &mut Vec<St
         found.route.tag, upstream.name
     ));
     let path = found.path.as_deref().unwrap_or(&asked.path);
-    let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
-    lines.push(format!("  asked for {path} at {}", servers.join(" or ")));
+    lines.push(format!(
+        "  asked for {path} at {}",
+        servers(upstream, asked.websocket)
+    ));
+}
+
+/// Where a request is sent that came in the clear and must not.
+fn redirected(service: &Service, asked: &Asked) -> Option<String> {
+    let redirect = Redirect {
+        enabled: service.redirect_https && !asked.secure,
+        same_port: !service.certificates.is_empty(),
+    };
+    let applies = redirect.applies(&asked.uri);
+    let response = applies.then(|| {
+        redirect
+            .response(asked.uri.authority()?.as_str(), &asked.uri)
+            .ok()
+    })??;
+    let location = response.headers().get(LOCATION)?;
+    location.to_str().ok().map(str::to_owned)
+}
+
+/// The servers that may get it, and how one is chosen.
+fn servers(upstream: &UpstreamGroup, websocket: bool) -> String {
+    let is_ws = |server: &&Server| matches!(server.scheme, Scheme::Ws | Scheme::Wss);
+    let has_ws = upstream.servers.iter().any(|server| is_ws(&server));
+    let fit = upstream
+        .servers
+        .iter()
+        .filter(|server| is_ws(server) == (websocket && has_ws));
+    let names: Vec<String> = fit
+        .map(|server| match server.backup {
+            true => format!("{server} (backup)"),
+            false => server.to_string(),
+        })
+        .collect();
+    match names.len() {
+        0 => "no server: the group has none for requests, 502".to_owned(),
+        1 => names.concat(),
+        _ => format!("{} (mode {})", names.join(" or "), upstream.mode),
+    }
+}
+
+/// What is served of `root`, as things are now.
+fn file(root: &Path, fallback: Option<&str>, asked: &Asked) -> String {
+    if !matches!(asked.method, Method::GET | Method::HEAD) {
+        return format!(
+            "there are files only, below {}, and {} is not for files: 405",
+            root.display(),
+            asked.method
+        );
+    }
+    let path = &asked.path;
+    if path.contains('%') {
+        return format!("a file below {}", root.display());
+    }
+    let mut found = root.join(path.trim_start_matches('/'));
+    if found.is_dir() && !path.ends_with('/') {
+        return format!("{} is a directory: a redirect to {path}/", found.display());
+    }
+    if path.ends_with('/') {
+        found.push("index.html");
+    }
+    match fallback {
+        _ if found.is_file() => format!("the file {}", found.display()),
+        Some(fallback) => format!("no file {}; `try`: {fallback}", found.display()),
+        None => format!("no file {}: 404", found.display()),
+    }
 }
 
 fn told(step: &Step<'_>, asked: &Asked) -> String {
@@ -149,8 +251,6 @@ impl fmt::Display for Explanation {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     const FILE: &str = "
@@ -167,7 +267,11 @@ services:
 ";
 
     fn explained(request: &str) -> String {
-        let config = crate::config::parse(FILE, Path::new("/")).unwrap();
+        of(FILE, request)
+    }
+
+    fn of(file: &str, request: &str) -> String {
+        let config = crate::config::parse(file, Path::new("/")).unwrap();
         let asked: Asked = request.parse().unwrap();
         Explanation::of(&config, &asked).to_string()
     }
@@ -176,7 +280,7 @@ services:
     fn the_rule_that_takes_a_request_is_named_with_those_before_it() {
         assert_eq!(
             explained("GET https://H.example:6443/a/x?q"),
-            "service t (:6443)\n  servername: `_`, any host\n  hosts: route both has `match: all`, and another of \
+            "service t (:6443)\n  TLS: there is no certificate; only a proxy in front can bring this request here\n  servername: `_`, any host\n  hosts: route both has `match: all`, and another of \
              its conditions does not hold\n  protos: no route asks for a request that offers no WebSocket \
              subprotocol\n  paths: route rewritten asks for /a, the first in the file\n  route rewritten takes it, \
              upstream g\n  asked for /b/x at http://a:1\n"
@@ -207,6 +311,59 @@ services:
             "{elsewhere}"
         );
         assert!(elsewhere.contains("route rewritten takes it"), "{elsewhere}");
+    }
+
+    #[test]
+    fn a_websocket_goes_to_servers_of_its_own_by_the_groups_mode() {
+        let file = FILE.replace(
+            "servers: ['http://a:1']",
+            "mode: least_conn, servers: ['http://a:1', 'ws://a:2', {url: 'ws://b:2', backup: true}]",
+        );
+        let explained = |request: &str| of(&file, request);
+        let websocket = explained("wss://x:6443/ws janus-protocol");
+        assert!(
+            websocket.ends_with("asked for /ws at ws://a:2 or ws://b:2 (backup) (mode least_conn)\n"),
+            "{websocket}"
+        );
+        assert!(websocket.contains("TLS: there is no certificate"), "{websocket}");
+        let request = explained("POST http://x:6443/a");
+        assert!(request.ends_with("asked for /b at http://a:1\n"), "{request}");
+    }
+
+    #[test]
+    fn what_is_redirected_is_not_routed() {
+        let file = FILE.replace("net: {addr: ':6443'}", "net: {addr: ':80', redirect_https: true}");
+        assert_eq!(
+            of(&file, "GET http://x/a?q"),
+            "service t (:80)\n  redirect_https: 308 to https://x/a?q, whatever the routes say\n"
+        );
+        let challenge = of(&file, "GET http://x/.well-known/acme-challenge/a");
+        assert!(challenge.contains("no route asks for"), "{challenge}");
+    }
+
+    #[test]
+    fn files_are_told_as_they_are() {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let file = FILE.replace("      routes:", &format!("      root: {root}\n      routes:"));
+        let told = |request: &str| of(&file, request).lines().last().unwrap().to_owned();
+        for (request, expected) in [
+            (
+                "GET http://x:6443/Cargo.toml",
+                format!("the file {root}/Cargo.toml"),
+            ),
+            (
+                "GET http://x:6443/nothing",
+                format!("no file {root}/nothing: 404"),
+            ),
+            (
+                "GET http://x:6443/src",
+                format!("{root}/src is a directory: a redirect to /src/"),
+            ),
+            ("GET http://x:6443/", format!("no file {root}/index.html: 404")),
+        ] {
+            assert_eq!(told(request), format!("  no route takes it: {expected}"));
+        }
+        assert!(told("DELETE http://x:6443/Cargo.toml").ends_with("DELETE is not for files: 405"));
     }
 
     #[test]

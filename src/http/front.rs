@@ -138,6 +138,7 @@ impl Guest {
             Some(stream) => stream.map_err(Refused::TlsFailed)?,
         };
         front.counters.tls_connections.add();
+        let _open = front.counters.open.tls.enter();
         self.conn.secure = true;
         let mut opening = Opening::new(stream);
         match self.in_time(opening.protocol()).await? {
@@ -155,12 +156,14 @@ impl Guest {
         match protocol {
             Sniffed::Http1 => {
                 let (site, visitor) = self.visit()?;
+                let _open = self.front.counters.open.http1.enter();
                 connection::serve_http1(site, opening.rewound(), visitor).await;
                 Ok(())
             }
             Sniffed::Http2 => {
                 let (site, visitor) = self.visit()?;
                 self.front.counters.http2_connections.add();
+                let _open = self.front.counters.open.http2.enter();
                 h2::serve_http2(site, opening.rewound(), visitor).await;
                 Ok(())
             }
@@ -193,6 +196,7 @@ impl Guest {
     async fn ice_tcp<IO: AsyncReadWrite + 'static>(mut self, opening: Opening<IO>) -> Result<(), Refused> {
         let ice_tcp = self.front.ice_tcp.clone().ok_or(Refused::NoIceTcp)?;
         self.front.counters.ice_tcp_connections.add();
+        let _open = self.front.counters.open.ice_tcp.enter();
         let (io, already_read) = opening.into_parts();
         let served = ice_tcp.accept(Box::new(io), already_read, self.conn);
         tokio::select! {

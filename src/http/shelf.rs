@@ -102,7 +102,7 @@ impl Shelf {
     }
 
     /// The response to a request, if it is kept and still right; else where to keep it, if it may be kept.
-    pub(super) fn find(&self, request: &Parts) -> Result<Response<Body>, Option<Place>> {
+    pub(super) fn find(&self, request: &Parts) -> Result<Response<Body>, Option<Box<Place>>> {
         let key = Key::of(request).ok_or(None)?;
         let files = self.look(&key);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,14 +110,14 @@ impl Shelf {
             Some(whole) if whole.files == files => Ok(whole.clone().into_response()),
             Some(_) => {
                 kept.remove(&key);
-                Err(Some(Place { key, files }))
+                Err(Some(Box::new(Place { key, files })))
             }
-            None => Err(Some(Place { key, files })),
+            None => Err(Some(Box::new(Place { key, files }))),
         }
     }
 
     /// Keeps a response, if it is small, and the files are as they were before it was made.
-    pub(super) async fn keep(&self, place: Place, response: Response<Body>) -> Response<Body> {
+    pub(super) async fn keep(&self, place: Box<Place>, response: Response<Body>) -> Response<Body> {
         // The body itself does not know.
         let length = response.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -248,7 +248,7 @@ mod tests {
         builder.body(()).unwrap().into_parts().0
     }
 
-    fn place(shelf: &Shelf, request: &Parts) -> Option<Place> {
+    fn place(shelf: &Shelf, request: &Parts) -> Option<Box<Place>> {
         shelf.find(request).err().flatten()
     }
 

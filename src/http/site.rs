@@ -29,6 +29,7 @@ use super::request_id::{self, REQUEST_ID};
 use super::router::Router;
 use super::server::Limits as ConnLimits;
 use super::target::Target;
+use super::traffic::SectionTraffic;
 use super::visit::Visit;
 use super::{proxy, websocket};
 
@@ -75,6 +76,7 @@ pub struct Site {
     files: Option<Files>,
     scopes: Scopes,
     log: Option<Log>,
+    traffic: SectionTraffic,
     trusted_proxies: Vec<IpNet>,
 }
 
@@ -126,6 +128,7 @@ impl Site {
                 .map(|root| Files::new(root, http.fallback.as_deref())),
             scopes: Scopes::new(http, before),
             log: shared.access_logs.of(http.access_log.as_ref()),
+            traffic: shared.counters.routes.of(http),
             trusted_proxies: http.trusted_proxies.clone(),
             shared,
         }
@@ -141,7 +144,8 @@ impl Site {
         self.shared.counters.requests.add();
         let id = request_id::of(request.headers());
         let client = headers::client_ip(request.headers(), &visitor.conn, &self.trusted_proxies);
-        let visit = Visit::begin(&request, client, &id, self.log.clone(), busy);
+        let unrouted = self.traffic.of(None).clone();
+        let visit = Visit::begin(&request, client, &id, self.log.clone(), unrouted, busy);
         let head_only = request.method() == Method::HEAD;
         let mut response = match self.answer(visitor, request, &id, &visit).await {
             Ok(response) => response,
@@ -159,9 +163,7 @@ impl Site {
         visit: &Visit,
     ) -> Result<&Scope, Error> {
         let scope = self.scopes.of(route.map(|route| route.id));
-        if let Some(route) = route {
-            visit.routed(route);
-        }
+        visit.routed(route, self.traffic.of(route.map(|route| route.id)));
         visit.admitted(scope.admit(request, visit.client())?);
         Ok(scope)
     }

@@ -1,8 +1,9 @@
 //! TLS on the front door: one acceptor per service, certificates by name, read anew when their files change.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
@@ -32,7 +33,10 @@ pub enum TlsError {
 
 /// The TLS of one service; clones are of the same.
 #[derive(Clone)]
-pub struct Tls(TlsAcceptor);
+pub struct Tls {
+    acceptor: TlsAcceptor,
+    certificates: Arc<Certificates>,
+}
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,14 +56,23 @@ impl Tls {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
-            .with_cert_resolver(certificates);
+            .with_cert_resolver(certificates.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ticketer = Ticketer::new()?;
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            certificates,
+        })
+    }
+
+    /// The certificate files in use now, and when what is in them expires.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<(PathBuf, Option<SystemTime>)> {
+        self.certificates.expiries()
     }
 
     /// The handshake.
     pub(super) async fn accept<IO: AsyncReadWrite>(&self, io: IO) -> io::Result<TlsStream<IO>> {
-        self.0.accept(io).await
+        self.acceptor.accept(io).await
     }
 }

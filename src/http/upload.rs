@@ -105,7 +105,14 @@ mod tests {
         let request = hyper::Request::new(());
         let id = hyper::header::HeaderValue::from_static("id");
         let busy = Watch::new().request();
-        let visit = Visit::begin(&request, [127, 0, 0, 1].into(), &id, None, Some(busy));
+        let visit = Visit::begin(
+            &request,
+            [127, 0, 0, 1].into(),
+            &id,
+            None,
+            Arc::default(),
+            Some(busy),
+        );
         Upload::new(body, patience, most, visit)
     }
 

@@ -20,31 +20,40 @@ use crate::upstream::{Body, BoxError};
 use super::access_log::{Entry, Log};
 use super::idle::Busy;
 use super::limiter::Admitted;
+use super::traffic::RouteTraffic;
 
 /// Texts that the client chose are logged up to this many bytes.
 const MAX_TEXT: usize = 2048;
+/// Of the servers that a call was looked for on, no more are logged.
+const MAX_SERVERS: usize = 16;
+/// Bytes of a long body that are told together.
+const TOLD_AT_ONCE: u64 = 1 << 20;
 
 /// One request under way.
 #[derive(Debug)]
 pub(super) struct Visit {
     client: IpAddr,
     started: Instant,
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
+    bytes_in: Bytewise,
+    bytes_out: Bytewise,
     complete: AtomicBool,
     websocket: AtomicBool,
     status: OnceLock<StatusCode>,
     route: OnceLock<Arc<Route>>,
     upstream: Mutex<Upstream>,
     admitted: OnceLock<Admitted>,
+    /// What counts it, once it is known whether a route takes it.
+    traffic: OnceLock<Arc<RouteTraffic>>,
+    /// What counts it if that is never known.
+    unrouted: Arc<RouteTraffic>,
     log: Option<(Log, Head)>,
     _busy: Option<Busy>,
 }
 
-/// The server that was tried last, and how long its headers took.
+/// The servers that were tried, and how long the headers of the last one took.
 #[derive(Debug, Default)]
 struct Upstream {
-    server: Option<String>,
+    servers: Vec<String>,
     header_time: Option<Duration>,
 }
 
@@ -62,25 +71,28 @@ struct Head {
 }
 
 impl Visit {
-    /// A request that has come; `log` is where its end will be told.
+    /// A request that has come; `log` is where its end will be told, `unrouted` counts it until [`Self::routed`].
     pub(super) fn begin<B>(
         request: &Request<B>,
         client: IpAddr,
         id: &HeaderValue,
         log: Option<Log>,
+        unrouted: Arc<RouteTraffic>,
         busy: Option<Busy>,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
             started: Instant::now(),
-            bytes_in: AtomicU64::new(0),
-            bytes_out: AtomicU64::new(0),
+            bytes_in: Bytewise::default(),
+            bytes_out: Bytewise::default(),
             complete: AtomicBool::new(false),
             websocket: AtomicBool::new(false),
             status: OnceLock::new(),
             route: OnceLock::new(),
             upstream: Mutex::default(),
             admitted: OnceLock::new(),
+            traffic: OnceLock::new(),
+            unrouted,
             log: log.map(|log| (log, Head::of(request, id))),
             _busy: busy,
         })
@@ -91,9 +103,14 @@ impl Visit {
         self.client
     }
 
-    /// The route that takes it.
-    pub(super) fn routed(&self, route: &Arc<Route>) {
-        let _ = self.route.set(route.clone());
+    /// The route that takes it, if one does, and what counts it from now on.
+    pub(super) fn routed(&self, route: Option<&Arc<Route>>, traffic: &Arc<RouteTraffic>) {
+        if let Some(route) = route {
+            let _ = self.route.set(route.clone());
+        }
+        if self.traffic.set(traffic.clone()).is_ok() {
+            traffic.begin();
+        }
     }
 
     /// It may go on; what that takes up is given back at its end.
@@ -107,7 +124,9 @@ impl Visit {
     pub(super) fn sent_to(&self, server: &Server) {
         if self.log.is_some() {
             let mut upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
-            upstream.server = Some(server.to_string());
+            if upstream.servers.len() < MAX_SERVERS {
+                upstream.servers.push(server.to_string());
+            }
             upstream.header_time = None;
         }
     }
@@ -125,12 +144,18 @@ impl Visit {
 
     /// The client sent this many bytes of content.
     pub(super) fn received(&self, bytes: usize) {
-        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+        let untold = self.bytes_in.add(bytes as u64);
+        if let Some((traffic, bytes)) = self.traffic.get().zip(untold) {
+            traffic.received(bytes);
+        }
     }
 
     /// The client was sent this many bytes of content.
     pub(super) fn sent(&self, bytes: usize) {
-        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        let untold = self.bytes_out.add(bytes as u64);
+        if let Some((traffic, bytes)) = self.traffic.get().zip(untold) {
+            traffic.sent(bytes);
+        }
     }
 
     /// Nothing was missing at the end.
@@ -189,8 +214,48 @@ fn shortened(text: &str) -> String {
     text[..end.unwrap_or(0)].to_owned()
 }
 
+/// Bytes of one direction, told to the route's counter in large pieces, so that requests of many threads do not fight
+/// for it with every piece of theirs.
+#[derive(Debug, Default)]
+struct Bytewise {
+    all: AtomicU64,
+    told: AtomicU64,
+}
+
+impl Bytewise {
+    /// This many more. Gives how many are to be told now; what is not told by the end is for [`Self::rest`].
+    fn add(&self, bytes: u64) -> Option<u64> {
+        let all = self.all.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let told = self.told.load(Ordering::Relaxed);
+        // One task moves the bytes of a direction, so that nobody else tells in between.
+        (all - told.min(all) >= TOLD_AT_ONCE).then(|| {
+            self.told.store(all, Ordering::Relaxed);
+            all - told
+        })
+    }
+
+    fn rest(&mut self) -> u64 {
+        *self.all.get_mut() - *self.told.get_mut()
+    }
+}
+
+impl Visit {
+    /// Counts what has ended.
+    fn count(&mut self) {
+        let traffic = self.traffic.get().unwrap_or_else(|| {
+            self.unrouted.begin();
+            &self.unrouted
+        });
+        traffic.received(self.bytes_in.rest());
+        traffic.sent(self.bytes_out.rest());
+        let time = (!*self.websocket.get_mut()).then(|| self.started.elapsed());
+        traffic.end(self.status.get().copied(), time);
+    }
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
+        self.count();
         let Some((log, head)) = self.log.take() else {
             return;
         };
@@ -206,10 +271,10 @@ impl Drop for Visit {
             user_agent: head.user_agent,
             id: head.id,
             status: self.status.get().map(StatusCode::as_u16),
-            bytes_in: *self.bytes_in.get_mut(),
-            bytes_out: *self.bytes_out.get_mut(),
+            bytes_in: *self.bytes_in.all.get_mut(),
+            bytes_out: *self.bytes_out.all.get_mut(),
             time: self.started.elapsed(),
-            upstream: upstream.server,
+            upstreams: upstream.servers,
             upstream_time: upstream.header_time,
             route: self.route.get().cloned(),
             websocket: *self.websocket.get_mut(),

@@ -220,6 +220,7 @@ async fn run(client: OnUpgrade, server: OnUpgrade, passage: Passage) {
     let (client, server) = tokio::join!(client, server);
     let shared = passage.signalling.shared.clone();
     shared.counters.websockets_opened.add();
+    let _open = shared.counters.open.websocket.enter();
     relay::relay(client, server, passage).await;
     shared.counters.websockets_closed.add();
 }

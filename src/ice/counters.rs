@@ -64,6 +64,9 @@ named! {
         PairTaken = "pair_taken",
         /// A packet longer than a receive buffer.
         Truncated = "truncated",
+        /// The kernel had no room left in a socket's receive buffer: packets came faster than they were read. Counted
+        /// when the next packet comes to that socket; a run of packets that came in one piece counts once.
+        ReceiveBuffer = "receive_buffer",
         /// The kernel refused to send.
         SendFailed = "send_failed",
         /// A snapshot of calls that does not verify, is too old, or too large.
@@ -132,7 +135,12 @@ impl Default for Counters {
 impl Counters {
     /// Counts one drop.
     pub fn dropped(&self, reason: DropReason) {
-        self.drops[reason as usize].fetch_add(1, Ordering::Relaxed);
+        self.dropped_many(reason, 1);
+    }
+
+    /// Counts `n` drops.
+    pub fn dropped_many(&self, reason: DropReason, n: u64) {
+        self.drops[reason as usize].fetch_add(n, Ordering::Relaxed);
     }
 
     /// Adds to a counter.

@@ -9,43 +9,32 @@
 //! old port otherwise), transaction ids must come from the caller so that a failure can be repeated from its seed,
 //! and an idle leg must cost hundreds of bytes.
 
+mod messages;
+mod pairs;
+
 use std::net::SocketAddr;
 
-use crate::wire::stun::{Authenticated, Class, IntegrityKey, Message, Role, TransactionId, Writer};
+use crate::wire::stun::{Authenticated, Class, IntegrityKey, Message, Role};
 
 use super::counters::DropReason;
 use super::credentials::Credentials;
 use super::path::{ServerPath, Transport};
 use super::token::Claims;
+use messages::{Check, answer, priority, transaction};
+use pairs::{NEVER, Pair, Request};
 
 /// A leg without a valid answer for this long has failed (RFC 7675 section 5.1: 30 s).
 pub const CONSENT_TIMEOUT: u64 = 30_000;
 /// No more pairs than these per call: sealed and trickled candidates, and what the server sends from.
 pub const MAX_PAIRS: usize = 16;
 
-/// A check after a role conflict: soon, but a server that never stops refusing must not set the pace (Ta of RFC 8445
-/// section 14.2).
-const RETRY: u64 = 50;
-const FIRST_INTERVAL: u64 = 100;
-const MAX_INTERVAL: u64 = 1_600;
 /// Checks on the selected pair come at most this far apart: ex_ice gives up after 8 s of silence.
 const KEEPALIVE: u64 = 3_200;
 const KEEPALIVE_JITTER: u64 = 800;
 /// After this long without an answer on the selected pair every pair is checked again.
 const DOUBT: u64 = 5_000;
-/// A pair beside the selected one is given up after this many unanswered checks (about 6 s).
-const TRIES: u32 = 8;
-/// Answers may come to any of the last few requests of a pair.
-const OUTSTANDING: usize = 8;
-/// When a pair is checked whose connection is not up.
-const NEVER: u64 = u64::MAX;
 /// Where TCP is preferred, UDP waits this long for it to connect and be answered.
 const HEAD_START: u64 = 1_000;
-/// The peer-reflexive type preference of RFC 8445 section 5.1.2.1; lower than any server's host candidates, so that
-/// our part decides a pair's priority.
-const TYPE_PREFERENCE: u32 = 110 << 24;
-/// Room for the longest check: header, USERNAME of two long ufrags, the fixed attributes.
-const MAX_CHECK: usize = 640;
 
 /// What the leg has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,27 +45,6 @@ pub enum LegState {
     Connected,
     /// Nothing answers; the call is over.
     Failed,
-}
-
-/// A check under way.
-#[derive(Clone, Copy, Debug)]
-struct Request {
-    id: TransactionId,
-    /// The role that it was sent in: a 487 speaks of that one.
-    controlling: bool,
-}
-
-#[derive(Debug)]
-struct Pair {
-    path: ServerPath,
-    /// The last checks that have no answer yet, `next` being the oldest. A triggered check does not disown them.
-    requests: [Option<Request>; OUTSTANDING],
-    next: usize,
-    sent: u32,
-    due: u64,
-    succeeded: bool,
-    /// Controlled: the server has nominated it.
-    nominated: bool,
 }
 
 /// The agent of one call.
@@ -167,15 +135,7 @@ impl ServerLeg {
         if tcp && self.prefers_tcp && self.selected.is_none() {
             self.udp_after = mono + HEAD_START;
         }
-        self.pairs.push(Pair {
-            path,
-            requests: [None; OUTSTANDING],
-            next: 0,
-            sent: 0,
-            due: if tcp { NEVER } else { mono },
-            succeeded: false,
-            nominated: false,
-        });
+        self.pairs.push(Pair::new(path, mono));
         true
     }
 
@@ -270,10 +230,10 @@ impl ServerLeg {
             return Err(DropReason::UdpHeldBack);
         }
         if self.resolve_conflict(&request) == Conflict::Refuse {
-            self.answer(&request, from, Some(487), out);
+            answer(&request, Some(487), &self.local_key, &from, out);
             return Ok(());
         }
-        self.answer(&request, from, None, out);
+        answer(&request, None, &self.local_key, &from, out);
         self.add_path(from, mono);
         let Some(at) = self.pairs.iter().position(|pair| pair.path == from) else {
             return Ok(());
@@ -282,9 +242,7 @@ impl ServerLeg {
         let pair = &mut self.pairs[at];
         pair.nominated |= nominates;
         if !pair.succeeded {
-            // A triggered check (RFC 8445 section 7.3.1.4).
-            pair.sent = 0;
-            pair.due = mono;
+            pair.trigger(mono);
         } else if nominates {
             self.selected = Some(at);
         }
@@ -309,22 +267,22 @@ impl ServerLeg {
             .iter()
             .position(|pair| pair.path == from)
             .ok_or(DropReason::StunUnsolicited)?;
-        let slot = self.pairs[at]
-            .requests
-            .iter()
-            .position(|slot| slot.is_some_and(|request| request.id == message.transaction()))
-            .ok_or(DropReason::StunUnsolicited)?;
+        if !self.pairs[at].awaits(message.transaction()) {
+            return Err(DropReason::StunUnsolicited);
+        }
         let response = message
             .authenticate(&self.remote_key)
             .ok_or(DropReason::StunIntegrity)?;
         let pair = &mut self.pairs[at];
-        let request = pair.requests[slot].take().ok_or(DropReason::StunUnsolicited)?;
+        let request = pair
+            .take(response.transaction())
+            .ok_or(DropReason::StunUnsolicited)?;
         match response.class() {
             Class::Success => self.succeeded(at, mono, out),
             Class::Error if response.error_code() == Some(487) => {
                 // The first of several conflicts has switched the role already.
                 self.controlling = !request.controlling;
-                pair.due = pair.due.min(mono + RETRY);
+                pair.retry(mono);
             }
             // libnice says 400 and 401 while it waits for credentials: not the end of a pair.
             Class::Error => {}
@@ -339,9 +297,7 @@ impl ServerLeg {
         self.state = LegState::Connected;
         let jitter = out.random() % KEEPALIVE_JITTER;
         let pair = &mut self.pairs[at];
-        let first = !std::mem::replace(&mut pair.succeeded, true);
-        pair.sent = 0;
-        pair.due = mono + KEEPALIVE + jitter;
+        let first = pair.succeed(mono + KEEPALIVE + jitter);
         let take = match self.selected {
             None => true,
             Some(now) => {
@@ -374,13 +330,9 @@ impl ServerLeg {
         self.recheck(mono);
     }
 
-    /// Checks every pair anew; a TCP connection that is not up goes on waiting.
+    /// Checks every pair anew.
     fn recheck(&mut self, mono: u64) {
-        for pair in self.pairs.iter_mut().filter(|pair| pair.due != NEVER) {
-            pair.succeeded = false;
-            pair.sent = 0;
-            pair.due = pair.due.min(mono);
-        }
+        self.pairs.iter_mut().for_each(|pair| pair.doubt(mono));
     }
 
     fn due(&self, at: usize) -> u64 {
@@ -395,7 +347,7 @@ impl ServerLeg {
     fn is_checked(&self, at: usize) -> bool {
         let pair = &self.pairs[at];
         self.selected
-            .is_none_or(|selected| selected == at || !pair.succeeded && pair.sent < TRIES)
+            .is_none_or(|selected| selected == at || pair.is_hopeful())
     }
 
     fn is_due(&self, at: usize, mono: u64) -> bool {
@@ -403,28 +355,20 @@ impl ServerLeg {
     }
 
     fn check(&mut self, at: usize, mono: u64, out: &mut impl Outbox) {
-        let transaction = transaction(out);
-        let nominate = self.controlling && self.selected == Some(at);
-        let mut buf = [0; MAX_CHECK];
-        let mut writer = Writer::new(&mut buf, Class::Request, transaction);
-        writer.username(&self.username);
-        writer.priority(self.priority);
-        writer.role(self.role());
-        if nominate {
-            writer.use_candidate();
-        }
-        let pair = &mut self.pairs[at];
-        // An answered pair's next check is due a keep-alive later; an unanswered one is retried ever more slowly.
-        pair.due = mono + (FIRST_INTERVAL << pair.sent.min(4)).min(MAX_INTERVAL);
-        pair.requests[pair.next] = Some(Request {
-            id: transaction,
+        let check = Check {
+            id: transaction(out),
+            username: &self.username,
+            priority: self.priority,
+            role: self.role(),
+            nominate: self.controlling && self.selected == Some(at),
+        };
+        let request = Request {
+            id: check.id,
             controlling: self.controlling,
-        });
-        pair.next = (pair.next + 1) % OUTSTANDING;
-        pair.sent += 1;
-        if let Ok(len) = writer.finish(&self.remote_key) {
-            out.send(&pair.path, &buf[..len]);
-        }
+        };
+        let pair = &mut self.pairs[at];
+        pair.checked(request, mono);
+        check.send(&self.remote_key, &pair.path, out);
     }
 
     fn role(&self) -> Role {
@@ -454,43 +398,12 @@ impl ServerLeg {
         }
         Conflict::None
     }
-
-    fn answer(&self, request: &Authenticated<'_>, to: ServerPath, error: Option<u16>, out: &mut impl Outbox) {
-        let mut buf = [0; MAX_CHECK];
-        let class = if error.is_some() {
-            Class::Error
-        } else {
-            Class::Success
-        };
-        let mut writer = Writer::new(&mut buf, class, request.transaction());
-        match error {
-            Some(code) => writer.error_code(code, "Role Conflict"),
-            None => writer.xor_mapped_address(to.remote),
-        };
-        if let Ok(len) = writer.finish(&self.local_key) {
-            out.send(&to, &buf[..len]);
-        }
-    }
 }
 
 #[derive(PartialEq, Eq)]
 enum Conflict {
     None,
     Refuse,
-}
-
-/// The PRIORITY of every check of a leg: it grows with the token's age in tenths of a second, so that a leg that is
-/// established anew always outbids the one before it, wherever that one ran. 24 bits last for 19 days.
-fn priority(unix: u64, minted_at: u32) -> u32 {
-    let age = unix.saturating_sub(u64::from(minted_at) * 1_000) / 100;
-    TYPE_PREFERENCE | u32::try_from(age).unwrap_or(u32::MAX).min(0x00ff_ffff)
-}
-
-fn transaction(out: &mut impl Outbox) -> TransactionId {
-    let mut id = [0; 12];
-    id[..8].copy_from_slice(&out.random().to_be_bytes());
-    id[8..].copy_from_slice(&out.random().to_be_bytes()[..4]);
-    TransactionId(id)
 }
 
 #[cfg(test)]

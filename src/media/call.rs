@@ -19,7 +19,7 @@ impl Shared {
     /// Whether a token that opened may be used now: the policy of its route.
     pub(super) fn judge(&self, claims: &Claims, now: Now) -> Result<Arc<RoutePolicy>, DropReason> {
         let (minted, unix) = (u64::from(claims.minted_at), now.unix / 1_000);
-        if minted > unix + CLOCK_SKEW || unix > minted + self.limits.token_lifetime {
+        if minted > unix + CLOCK_SKEW || unix > minted + self.token_lifetime() {
             return Err(DropReason::TokenExpired);
         }
         let policy = self.policy(claims.route).ok_or(DropReason::TokenRoute)?;

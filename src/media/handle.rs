@@ -3,19 +3,20 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use mio::{Poll, Waker};
 
 use super::clock::Clock;
 use super::entropy::Entropy;
+use super::listeners::{Change, Changes, OpenedUdp};
 use super::outlet::Source;
 use super::pool::Pool;
 use super::route::SourceAddresses;
 use super::shard::{self, Multiplexer, Post, Shard, ShardSeat};
-use super::socket::{self, ListenerSockets, UdpListen};
+use super::socket::{ListenerSockets, UdpListen};
 use super::tcp::{Inbox, Streams};
 use crate::ice::{Counters, ListenerId};
 
@@ -40,7 +41,9 @@ impl MediaConfig {
 /// The running media plane. Dropping it stops it.
 #[derive(Debug)]
 pub struct Media {
-    bound: Vec<(ListenerId, SocketAddr)>,
+    /// What is listened on, as it changes.
+    bound: Mutex<Vec<(ListenerId, SocketAddr)>>,
+    changes: Vec<Arc<Changes>>,
     pool: Arc<Pool>,
     counters: Vec<Arc<Counters>>,
     sources: SourceAddresses,
@@ -104,6 +107,7 @@ impl Media {
                     number,
                 },
                 stop: Arc::clone(&media.stop),
+                changes: Arc::clone(&media.changes[number]),
             };
             shard.register_listeners()?;
             let waker = wakers[number].clone();
@@ -128,7 +132,8 @@ impl Media {
         let counters: Vec<Arc<Counters>> = wakers.iter().map(|_| Arc::default()).collect();
         let streams = Streams::new(inboxes.iter().cloned().zip(counters.iter().cloned()));
         let media = Self {
-            bound,
+            bound: Mutex::new(bound),
+            changes: wakers.iter().map(|_| Arc::default()).collect(),
             pool: Arc::new(pool),
             counters,
             sources: SourceAddresses::default(),
@@ -160,11 +165,42 @@ impl Media {
         ))
     }
 
-    /// The addresses that are listened on, with the ports that the kernel chose. A listener on all addresses has an
-    /// entry per family.
+    /// The addresses that are listened on now, with the ports that the kernel chose. A listener on all addresses has
+    /// an entry per family.
     #[must_use]
-    pub fn bound(&self) -> &[(ListenerId, SocketAddr)] {
-        &self.bound
+    pub fn bound(&self) -> Vec<(ListenerId, SocketAddr)> {
+        self.lock_bound().clone()
+    }
+
+    fn lock_bound(&self) -> MutexGuard<'_, Vec<(ListenerId, SocketAddr)>> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Binds one more listener, for [`Self::serve`]. Its id must be one that no listener has.
+    ///
+    /// # Errors
+    /// The address is taken, or not ours; the error's inner one is a [`ListenError`](super::ListenError).
+    pub fn open(&self, listen: UdpListen) -> io::Result<OpenedUdp> {
+        OpenedUdp::open(listen, self.changes.len())
+    }
+
+    /// Has the shards serve a listener.
+    pub fn serve(&self, listener: OpenedUdp) {
+        let id = listener.id();
+        self.lock_bound().extend(listener.bound().map(|addr| (id, addr)));
+        for (changes, sockets) in self.changes.iter().zip(listener.sockets) {
+            changes.push(Change::Serve(sockets));
+        }
+        self.wake();
+    }
+
+    /// Has the shards close a listener. What is sent to its clients from then on is dropped and counted.
+    pub fn close(&self, id: ListenerId) {
+        self.lock_bound().retain(|(bound, _)| *bound != id);
+        for changes in &self.changes {
+            changes.push(Change::Close(id));
+        }
+        self.wake();
     }
 
     /// The counters, shard by shard.
@@ -225,14 +261,9 @@ fn listen(
     let mut by_shard: Vec<_> = (0..shards).map(|_| Vec::with_capacity(config.len())).collect();
     let mut bound = Vec::new();
     for listener in config {
-        let sockets = socket::listen(*listener, shards)?;
-        let families = sockets
-            .first()
-            .into_iter()
-            .flat_map(|first| [&first.v4, &first.v6])
-            .flatten();
-        bound.extend(families.map(|socket| (listener.id, socket.bound())));
-        for (shard, sockets) in by_shard.iter_mut().zip(sockets) {
+        let opened = OpenedUdp::open(*listener, shards)?;
+        bound.extend(opened.bound().map(|addr| (listener.id, addr)));
+        for (shard, sockets) in by_shard.iter_mut().zip(opened.sockets) {
             shard.push(sockets);
         }
     }

@@ -13,6 +13,7 @@ mod clock;
 pub mod direct;
 mod entropy;
 mod handle;
+mod listeners;
 pub mod mux;
 mod outlet;
 mod pool;
@@ -27,7 +28,8 @@ mod tests;
 
 pub use clock::Clock;
 pub use handle::{Media, MediaConfig};
+pub use listeners::OpenedUdp;
 pub use pool::Pool;
 pub use shard::{Multiplexer, ShardSeat};
-pub use socket::UdpListen;
+pub use socket::{ListenError, UdpListen};
 pub use tcp::{StreamEvent, Streams};

@@ -22,8 +22,8 @@ use crate::ice::{
 /// A socket that a shard receives from, and its place in the poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// A listener by its place in the shard's list.
-    Listener { at: usize, ipv6: bool },
+    /// One family of a listener.
+    Listener { id: ListenerId, ipv6: bool },
     /// A server-leg socket.
     ServerLeg(SocketId),
 }
@@ -32,7 +32,7 @@ impl Source {
     /// Its token: listeners are even and odd by family, server-leg sockets lie beyond all of them.
     pub(super) const fn token(self) -> Token {
         match self {
-            Self::Listener { at, ipv6 } => Token(at * 2 + ipv6 as usize),
+            Self::Listener { id, ipv6 } => Token(id.0 as usize * 2 + ipv6 as usize),
             Self::ServerLeg(id) => Token(FIRST_SERVER_LEG + id.0 as usize),
         }
     }
@@ -42,7 +42,7 @@ impl Source {
         match token.0.checked_sub(FIRST_SERVER_LEG) {
             Some(id) => Some(Self::ServerLeg(SocketId(u32::try_from(id).ok()?))),
             None => Some(Self::Listener {
-                at: token.0 / 2,
+                id: ListenerId(u16::try_from(token.0 / 2).ok()?),
                 ipv6: token.0 % 2 == 1,
             }),
         }
@@ -146,16 +146,15 @@ impl<'t, 'b> Outlet<'t, 'b> {
     /// Counts what became of a packet for a connection.
     fn queued(&self, given_up: Option<usize>, unknown: DropReason) {
         match given_up {
-            Some(packets) => (0..packets).for_each(|_| self.counters.dropped(DropReason::QueueFull)),
+            Some(packets) => self.counters.dropped_many(DropReason::QueueFull, packets as u64),
             None => self.counters.dropped(unknown),
         }
     }
 
     /// Sends everything.
     pub(super) fn finish(self) {
-        for _ in 0..self.batch.finish() {
-            self.counters.dropped(DropReason::SendFailed);
-        }
+        let refused = self.batch.finish() as u64;
+        self.counters.dropped_many(DropReason::SendFailed, refused);
     }
 }
 
@@ -251,10 +250,16 @@ mod tests {
     fn tokens_and_sources_are_one_to_one() {
         let mut tokens = Vec::new();
         for source in [
-            Source::Listener { at: 0, ipv6: false },
-            Source::Listener { at: 0, ipv6: true },
             Source::Listener {
-                at: usize::from(u16::MAX),
+                id: ListenerId(0),
+                ipv6: false,
+            },
+            Source::Listener {
+                id: ListenerId(0),
+                ipv6: true,
+            },
+            Source::Listener {
+                id: ListenerId(u16::MAX),
                 ipv6: true,
             },
             Source::ServerLeg(SocketId(0)),

@@ -15,11 +15,12 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use super::batch::{RecvBatch, SendQueue};
 use super::clock::Clock;
 use super::entropy::Entropy;
+use super::listeners::{self, Changes};
 use super::outlet::{Outlet, Sockets, Source};
 use super::pool::Pool;
 use super::socket::{ListenerSockets, Socket};
 use super::tcp::{Arrival, Inbox, Load, StreamEvent, Streams};
-use crate::ice::{ClientPath, Counter, Counters, DropReason, Now, ServerPath, Shell};
+use crate::ice::{ClientPath, Counter, Counters, DropReason, ListenerId, Now, ServerPath, Shell};
 
 const WAKER: Token = Token(usize::MAX);
 /// Events fetched at once; what is left comes with the next turn.
@@ -64,6 +65,7 @@ pub(super) struct Shard<M> {
     pub(super) poll: Poll,
     pub(super) entropy: Entropy,
     pub(super) post: Post,
+    pub(super) changes: Arc<Changes>,
     pub(super) stop: Arc<AtomicBool>,
 }
 
@@ -95,14 +97,10 @@ pub(super) fn waker(poll: &Poll) -> io::Result<Waker> {
 impl<M: Multiplexer> Shard<M> {
     /// Has the poll watch the listeners.
     pub(super) fn register_listeners(&self) -> io::Result<()> {
-        for (at, listener) in self.post.listeners.iter().enumerate() {
-            for ipv6 in [false, true] {
-                if let Some(socket) = listener.family(ipv6) {
-                    Source::Listener { at, ipv6 }.register(self.poll.registry(), socket)?;
-                }
-            }
-        }
-        Ok(())
+        let listeners = &self.post.listeners;
+        listeners
+            .iter()
+            .try_for_each(|listener| listeners::register(listener, self.poll.registry()))
     }
 
     /// Runs until told to stop.
@@ -131,6 +129,7 @@ impl<M: Multiplexer> Shard<M> {
             }
             std::mem::swap(&mut ready, &mut again);
             if woken {
+                self.changes.make(&mut self.post.listeners, self.poll.registry());
                 self.serve_streams(&mut buffers);
             }
             self.tick(woken, &mut buffers.send);
@@ -161,15 +160,15 @@ impl<M: Multiplexer> Shard<M> {
         let mut outlet = self
             .post
             .outlet(&mut buffers.send, self.poll.registry(), &mut self.entropy);
-        for _ in 0..buffers.recv.truncated() {
-            self.post.counters.dropped(DropReason::Truncated);
-        }
         let (mut packets, mut bytes) = (0, 0);
         for message in buffers.recv.messages() {
             bytes += message.bytes() as u64;
+            if let Some(total) = message.dropped {
+                let missed = socket.newly_dropped(total).into();
+                self.post.counters.dropped_many(DropReason::ReceiveBuffer, missed);
+            }
             match source {
-                Source::Listener { at, .. } => {
-                    let listener = self.post.listeners[at].id;
+                Source::Listener { id: listener, .. } => {
                     let local = message.local.unwrap_or_else(|| socket.bound().ip());
                     let from = ClientPath::Udp {
                         listener,
@@ -193,6 +192,8 @@ impl<M: Multiplexer> Shard<M> {
                 }
             }
         }
+        let truncated = buffers.recv.truncated() as u64;
+        self.post.counters.dropped_many(DropReason::Truncated, truncated);
         // Before the packets leave: whoever sees one come out finds it counted.
         self.post.count(source.counters(), (packets, bytes));
         outlet.finish();
@@ -252,10 +253,14 @@ impl Post {
     fn source(&self, token: Token) -> Option<(Source, &Socket)> {
         let source = Source::of(token)?;
         let socket = match source {
-            Source::Listener { at, ipv6 } => self.listeners.get(at)?.family(ipv6)?,
+            Source::Listener { id, ipv6 } => self.listener(id)?.family(ipv6)?,
             Source::ServerLeg(id) => self.pool.get(id)?,
         };
         Some((source, socket))
+    }
+
+    fn listener(&self, id: ListenerId) -> Option<&ListenerSockets> {
+        self.listeners.iter().find(|listener| listener.id == id)
     }
 
     fn outlet<'t, 'b>(

@@ -4,6 +4,8 @@
 //! The packet path comes here only when its own table has no answer (a first packet, a tuple that has moved). No
 //! guard of a map is held while another map or a call is locked.
 
+mod pairs;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,18 +16,16 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
 
 use crate::ice::{
-    KeyRing, RouteId, RoutePolicy, ServerCandidate, ServerPath, Session, SocketId, Transport, Tuple,
-    client_leg::CONSENT,
+    KeyRing, RouteId, RoutePolicy, ServerCandidate, ServerPath, Session, SocketId, Tuple, client_leg::CONSENT,
 };
 
 use super::direct::{DirectCall, DirectFlow};
 use super::revival::Waiting;
+use pairs::PairUse;
+pub(super) use pairs::REST;
 
 /// Sessions that one token may carry: a browser has one, and one more while it restarts.
 const MAX_PER_TOKEN: usize = 4;
-/// A pair of socket and server address rests this long before another call gets it: a server that tells calls
-/// apart by address must have forgotten the last one. Milliseconds.
-pub(super) const REST: u64 = 60_000;
 /// Trickled candidates of calls that have not begun, kept at most for this long and this many.
 const EARLY_LIFETIME: u64 = 60_000;
 const MAX_EARLY: usize = 4_096;
@@ -91,12 +91,6 @@ impl Peer {
     }
 }
 
-#[derive(Debug)]
-enum PairUse {
-    Held(Peer),
-    Resting { until: u64 },
-}
-
 /// Limits of the media plane.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -135,8 +129,7 @@ pub struct Shared {
     pub keys: ArcSwap<KeyRing>,
     /// Routes by their sealed names.
     pub policies: ArcSwap<HashMap<RouteId, Arc<RoutePolicy>>>,
-    /// Limits.
-    pub limits: Limits,
+    limits: ArcSwap<Limits>,
     sockets: ArcSwap<Sockets>,
     calls: DashMap<Box<str>, Vec<Arc<Call>>>,
     by_server_username: DashMap<Box<str>, Arc<Call>>,
@@ -157,7 +150,7 @@ impl Shared {
         Self {
             keys: ArcSwap::from_pointee(keys),
             policies: ArcSwap::default(),
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             sockets: ArcSwap::default(),
             calls: DashMap::new(),
             by_server_username: DashMap::new(),
@@ -183,7 +176,17 @@ impl Shared {
         self.open.load(Ordering::Relaxed)
     }
 
-    // Sockets and pairs.
+    /// The limits from now on. Calls that are there stay, also where they are more than may be.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// How long a token opens, in seconds.
+    pub(super) fn token_lifetime(&self) -> u64 {
+        self.limits.load().token_lifetime
+    }
+
+    // Sockets.
 
     /// Tells which server-leg sockets there are.
     pub fn set_sockets(&self, sockets: Sockets) {
@@ -200,52 +203,6 @@ impl Shared {
             }
             new
         });
-    }
-
-    /// Takes a socket that no other call uses towards `remote`: the one that `hash` names first, so that a restarted
-    /// daemon comes back on the same port, then the others in order. `None` if all are taken.
-    pub fn reserve(&self, remote: SocketAddr, hash: u64, peer: &Peer, mono: u64) -> Option<ServerPath> {
-        let sockets = self.sockets.load();
-        sockets
-            .in_order(remote, hash)
-            .find_map(|socket| self.hold(ServerPath { socket, remote }, peer, mono))
-    }
-
-    /// Takes one pair of socket and address, if it is free.
-    pub fn hold(&self, path: ServerPath, peer: &Peer, mono: u64) -> Option<ServerPath> {
-        match self.pairs.entry((path.socket, path.remote)) {
-            MapEntry::Occupied(mut held) => match held.get() {
-                PairUse::Resting { until } if *until <= mono => {
-                    held.insert(PairUse::Held(peer.clone()));
-                    Some(path)
-                }
-                PairUse::Held(_) | PairUse::Resting { .. } => None,
-            },
-            MapEntry::Vacant(free) => {
-                free.insert(PairUse::Held(peer.clone()));
-                Some(path)
-            }
-        }
-    }
-
-    /// Who holds a pair.
-    #[must_use]
-    pub fn holder(&self, path: ServerPath) -> Option<Peer> {
-        match self.pairs.get(&(path.socket, path.remote))?.value() {
-            PairUse::Held(peer) => Some(peer.clone()),
-            PairUse::Resting { .. } => None,
-        }
-    }
-
-    /// Lets a pair rest. A TCP connection never serves another call.
-    pub fn release(&self, path: ServerPath, mono: u64) {
-        if path.transport() == Transport::Tcp {
-            self.pairs.remove(&(path.socket, path.remote));
-            return;
-        }
-        if let Some(mut held) = self.pairs.get_mut(&(path.socket, path.remote)) {
-            *held = PairUse::Resting { until: mono + REST };
-        }
     }
 
     // Hijacked calls.
@@ -322,7 +279,7 @@ impl Shared {
 
     /// Counts one more call of a route, unless a limit is reached.
     pub fn count(&self, route: RouteId, route_limit: usize) -> bool {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limits.max_sessions {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limits.load().max_sessions {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
@@ -395,7 +352,7 @@ impl Shared {
 
     /// Enters an icedirect call, or adds what is new to the one that has these credentials. `false` at the limit.
     pub fn register_direct(&self, call: DirectCall) -> bool {
-        if self.direct.len() >= self.limits.max_sessions.saturating_mul(2) {
+        if self.direct.len() >= self.limits.load().max_sessions.saturating_mul(2) {
             return false;
         }
         let mut same_ufrag = self.direct.entry(call.ufrag.clone()).or_default();
@@ -419,13 +376,7 @@ impl Shared {
     /// Housekeeping, every few seconds: what has rested, what has expired.
     pub fn sweep(&self, mono: u64) {
         self.waiting.sweep(mono);
-        self.pairs.retain(|_, pair| {
-            // A path that was admitted while its call ended on another shard.
-            if matches!(pair, PairUse::Held(peer) if peer.is_closed()) {
-                *pair = PairUse::Resting { until: mono + REST };
-            }
-            !matches!(pair, PairUse::Resting { until } if *until <= mono)
-        });
+        self.sweep_pairs(mono);
         self.early
             .retain(|_, (since, _)| mono.saturating_sub(*since) < EARLY_LIFETIME);
         self.direct.retain(|_, calls| {

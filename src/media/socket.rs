@@ -5,15 +5,16 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::batch::options;
 use crate::ice::ListenerId;
 
-/// Asked of the kernel for either direction, in bytes; it grants what `net.core.{r,w}mem_max` allows. A video key
-/// frame for a hundred viewers fits.
+/// Asked of the kernel for either direction, in bytes: a video key frame for a hundred viewers, or what comes while a
+/// busy machine keeps the shard from its turn for a tenth of a second at 300 Mbit/s. It takes memory only while packets
+/// wait, and all sockets together stay within `net.ipv4.udp_mem`.
 const KERNEL_BUFFER: usize = 4 << 20;
 
 /// How often a port for both families is looked for when the kernel may choose.
@@ -30,6 +31,16 @@ pub struct UdpListen {
     pub port: u16,
 }
 
+/// A listener that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("UDP listener {}: {source}", Shown(*.listen))]
+pub struct ListenError {
+    /// Which.
+    pub listen: UdpListen,
+    /// What the system said.
+    pub source: io::Error,
+}
+
 /// A bound UDP socket.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -37,6 +48,8 @@ pub(super) struct Socket {
     bound: SocketAddr,
     /// Cleared for good when the kernel refuses.
     segmentation: AtomicBool,
+    /// What the kernel has dropped on its way in, as last reported.
+    dropped: AtomicU32,
 }
 
 impl Socket {
@@ -45,6 +58,7 @@ impl Socket {
     fn first_listener(addr: SocketAddr) -> io::Result<Self> {
         let socket = Self::listener(addr, false)?;
         SockRef::from(&socket.udp).set_reuse_port(true)?;
+        socket.judge_buffer();
         Ok(socket)
     }
 
@@ -68,16 +82,19 @@ impl Socket {
             socket.set_only_v6(true)?;
         }
         socket.set_reuse_port(joins)?;
-        socket.set_recv_buffer_size(KERNEL_BUFFER)?;
-        socket.set_send_buffer_size(KERNEL_BUFFER)?;
+        options::size_buffers(socket.as_fd(), KERNEL_BUFFER)?;
         socket.bind(&addr.into())?;
         let udp = UdpSocket::from(socket);
         // Coalescing is an offer: without it the kernel hands out packets one by one.
         if let Err(error) = options::coalesce_received(udp.as_fd()) {
             tracing::debug!(%error, "no UDP_GRO");
         }
+        if let Err(error) = options::report_drops(udp.as_fd()) {
+            tracing::debug!(%error, "no SO_RXQ_OVFL");
+        }
         let segmentation = AtomicBool::new(options::can_segment(udp.as_fd()));
         Ok(Self {
+            dropped: AtomicU32::new(0),
             bound: udp.local_addr()?,
             segmentation,
             udp,
@@ -92,6 +109,24 @@ impl Socket {
     /// Whether it is bound to all addresses, so that each packet has a local address of its own.
     pub(super) fn is_wildcard(&self) -> bool {
         self.bound.ip().is_unspecified()
+    }
+
+    /// How many of the drops that the kernel has told of (a running total, which wraps) are news.
+    pub(super) fn newly_dropped(&self, total: u32) -> u32 {
+        total.wrapping_sub(self.dropped.swap(total, Ordering::Relaxed))
+    }
+
+    /// Says once, in the log, that the kernel grants less than was asked for.
+    fn judge_buffer(&self) {
+        match SockRef::from(&self.udp).recv_buffer_size() {
+            Ok(granted) if granted < KERNEL_BUFFER => tracing::warn!(
+                addr = %self.bound,
+                granted,
+                wanted = KERNEL_BUFFER,
+                "a small UDP receive buffer: bursts will be lost; raise net.core.rmem_max or grant CAP_NET_ADMIN"
+            ),
+            Ok(_) | Err(_) => {}
+        }
     }
 
     /// Whether runs of equal packets may leave in one piece (UDP_SEGMENT).
@@ -139,7 +174,7 @@ impl ListenerSockets {
 pub(super) fn listen(listen: UdpListen, shards: usize) -> io::Result<Vec<ListenerSockets>> {
     open_first(listen)
         .and_then(|first| share(listen.id, first, shards))
-        .map_err(|error| io::Error::new(error.kind(), format!("UDP listener {}: {error}", Shown(listen))))
+        .map_err(|source| io::Error::new(source.kind(), ListenError { listen, source }))
 }
 
 /// Opens the other shards' sockets next to the first one's.
@@ -241,6 +276,7 @@ impl std::fmt::Display for Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::batch::RecvBatch;
 
     fn any(ip: Option<IpAddr>, port: u16) -> UdpListen {
         UdpListen {
@@ -270,6 +306,49 @@ mod tests {
         assert!(v4[0].family(true).is_none());
         let v6 = listen(any(Some(Ipv6Addr::LOCALHOST.into()), 0), 1).unwrap();
         assert!(v6[0].family(true).is_some() && v6[0].family(false).is_none());
+    }
+
+    #[test]
+    fn buffers_are_as_large_as_the_kernel_lets_us_have_them() {
+        let limit = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap();
+        let limit: usize = limit.trim().parse().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        options::size_buffers(socket.as_fd(), 2 * limit).unwrap();
+        let granted = SockRef::from(&socket).recv_buffer_size().unwrap();
+        // The kernel doubles what it is asked for, for its own needs. Root is not held to the limit, except in a
+        // container that takes the capability away.
+        assert!([2 * limit, 4 * limit].contains(&granted), "{granted} of {limit}");
+    }
+
+    #[test]
+    fn what_does_not_fit_into_the_receive_buffer_is_told_with_the_next_packet() {
+        const SENT: u32 = 200;
+        let socket = Socket::server_leg(false, 0).unwrap();
+        SockRef::from(&socket.udp).set_recv_buffer_size(0).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(("127.0.0.1", socket.bound().port())).unwrap();
+        let mut batch = RecvBatch::default();
+        let (mut received, mut missed) = (0, 0);
+        for _ in 0..3 {
+            for _ in 0..SENT {
+                sender.send(&[7; 1000]).unwrap();
+            }
+            // On loopback, what has been sent has arrived or been dropped.
+            loop {
+                let more = batch.receive(&socket);
+                for message in batch.messages() {
+                    received += message.packets().count() as u32;
+                    missed += message.dropped.map_or(0, |total| socket.newly_dropped(total));
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+        assert!(received >= 3, "{received} received");
+        // The drops of the last round have not been told yet: no packet came after them.
+        let told = 2 * SENT..3 * SENT;
+        assert!(told.contains(&(received + missed)), "{received} and {missed}");
     }
 
     #[test]

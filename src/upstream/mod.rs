@@ -11,6 +11,7 @@ mod group;
 mod guarded;
 mod h2;
 mod health;
+mod histogram;
 mod link;
 mod names;
 mod peer;
@@ -30,8 +31,9 @@ pub use client::{Body, BoxError, Client};
 pub use error::UpstreamError;
 pub use group::{Group, Purpose, Wish};
 pub(crate) use guarded::Guarded;
+pub use histogram::{Histogram, Observed};
 pub use names::{FRESH_FOR, Names};
-pub use peer::{Lease, Peer, ServerId};
+pub use peer::{Lease, Peer, ServerId, State};
 
 /// Every upstream group of a configuration.
 #[derive(Debug)]
@@ -81,6 +83,11 @@ impl Upstreams {
     #[must_use]
     pub fn group(&self, index: usize) -> &Group {
         &self.groups[index]
+    }
+
+    /// Every group, in the order of the configuration.
+    pub fn all(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().map(|group| &**group)
     }
 
     /// The resolver that connections and the allow-list share.

@@ -6,7 +6,7 @@
 //! `slow_start`.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Server;
 
+use super::histogram::{Histogram, Observed};
 use super::tls::TlsId;
 
 /// Active checks in a row that must agree before a server changes sides.
@@ -52,6 +53,17 @@ pub struct Peer {
     tls: TlsId,
     active: AtomicUsize,
     health: Mutex<Health>,
+    done: Done,
+}
+
+/// What has been done so far.
+#[derive(Debug, Default)]
+struct Done {
+    failed: AtomicU64,
+    checks_passed: AtomicU64,
+    checks_failed: AtomicU64,
+    /// Of the requests that were answered, to the headers of the answer.
+    times: Histogram,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +99,35 @@ pub(super) enum Standing {
     Unhealthy,
 }
 
+/// A server's state in the eyes of an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It gets its full share.
+    Up,
+    /// It has come back, and its share grows.
+    Warming,
+    /// Requests to it have failed: it is out for a while.
+    Failing,
+    /// Its active checks fail.
+    Unhealthy,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Up, Self::Warming, Self::Failing, Self::Unhealthy];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Warming => "warming",
+            Self::Failing => "failing",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
 impl Peer {
     pub(super) fn new(server: Server, slow_start: Duration, tls: TlsId) -> Self {
         Self {
@@ -97,6 +138,7 @@ impl Peer {
             tls,
             active: AtomicUsize::new(0),
             health: Mutex::default(),
+            done: Done::default(),
         }
     }
 
@@ -149,6 +191,44 @@ impl Peer {
         Standing::Up(u64::from(self.server.weight) * share)
     }
 
+    /// Its state as an operator wants to know it.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> State {
+        let full = u64::from(self.server.weight) * FULL_SHARE;
+        match self.standing(now) {
+            Standing::Unhealthy => State::Unhealthy,
+            Standing::Out => State::Failing,
+            Standing::Up(weight) if weight < full => State::Warming,
+            Standing::Up(_) => State::Up,
+        }
+    }
+
+    /// Requests and WebSocket handshakes that it did not answer.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.done.failed.load(Ordering::Relaxed)
+    }
+
+    /// Those that it answered: how long the headers of the answer took.
+    #[must_use]
+    pub fn answers(&self) -> Observed {
+        self.done.times.observed()
+    }
+
+    /// Active checks that it passed, and that it failed.
+    #[must_use]
+    pub fn checks(&self) -> (u64, u64) {
+        let Done {
+            checks_passed,
+            checks_failed,
+            ..
+        } = &self.done;
+        (
+            checks_passed.load(Ordering::Relaxed),
+            checks_failed.load(Ordering::Relaxed),
+        )
+    }
+
     /// The share of a server that has been back for so long, in percent.
     fn share(&self, back_for: Duration) -> u64 {
         if back_for >= self.slow_start {
@@ -167,6 +247,7 @@ impl Peer {
     }
 
     fn succeeded(&self, began: Instant, now: Instant) {
+        self.done.times.observe(now.saturating_duration_since(began));
         let mut health = self.health();
         // An answer to what was asked before it failed is no news.
         if health.out.is_some_and(|out| began >= out.since) {
@@ -178,6 +259,7 @@ impl Peer {
     }
 
     fn failed(&self, now: Instant) {
+        self.done.failed.fetch_add(1, Ordering::Relaxed);
         let Server {
             max_fails,
             fail_timeout,
@@ -211,6 +293,13 @@ impl Peer {
 
     /// The outcome of an active check.
     pub(super) fn checked(&self, healthy: bool, now: Instant) {
+        let done = &self.done;
+        let count = if healthy {
+            &done.checks_passed
+        } else {
+            &done.checks_failed
+        };
+        count.fetch_add(1, Ordering::Relaxed);
         let mut health = self.health();
         if healthy != health.unhealthy {
             health.dissent = 0;

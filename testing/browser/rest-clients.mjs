@@ -84,6 +84,8 @@ async function goOn({ session, handle }) {
         const patience = performance.now() + EVENT_PATIENCE;
         while (events === before && performance.now() < patience) await pause(5);
       }
+      // The poll may have failed meanwhile: then this one does not count any more.
+      if (over) return;
       rounds.set(session, rounds.get(session) + 1);
       progress();
       await pause(PAUSE);

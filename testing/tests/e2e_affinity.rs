@@ -5,12 +5,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use xrtc_testing::lab::{
-    Error, Janus, JanusOptions, Namespace, PORT, Process, Result, Topology, WorkDir, Xrtc, report,
-    rest_clients,
+    Error, Janus, JanusOptions, PORT, Process, Result, Topology, WorkDir, Xrtc, report, rest_clients,
 };
 
-/// Of the second Janus, which has a network of its own.
-const SECOND: [&str; 2] = ["10.77.3.2", "10.77.3.1"];
 const CALLS: usize = 40;
 const FAIL_TIMEOUT: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(60);
@@ -18,7 +15,7 @@ const SOON: Duration = Duration::from_secs(60);
 #[test]
 fn forty_calls_without_cookies_keep_their_server_and_survive_the_others_death() -> Result<()> {
     let topology = Topology::proxied()?;
-    let second = second_network(&topology)?;
+    let second = topology.second_server()?;
     let [work, first_work, second_work] = [WorkDir::new()?, WorkDir::new()?, WorkDir::new()?];
     let first_janus = Janus::start(&topology.server, &first_work, JanusOptions::default())?;
     let second_janus = Janus::start(&second, &second_work, JanusOptions::default())?;
@@ -27,8 +24,8 @@ fn forty_calls_without_cookies_keep_their_server_and_survive_the_others_death() 
     let mut clients = rest_clients(&topology.client, &work, "first", &base(), CALLS)?;
     clients.wait_for_line("ready", SOON)?;
     clients.wait_for_line("round 10", SOON)?;
-    let of_first = sessions(&first_janus.log());
-    let of_second = sessions(&second_janus.log());
+    let of_first = first_janus.sessions();
+    let of_second = second_janus.sessions();
     let all = told(&clients, "session ");
     assert_eq!(all.len(), CALLS);
     assert_eq!(
@@ -50,7 +47,7 @@ fn forty_calls_without_cookies_keep_their_server_and_survive_the_others_death() 
     let ready = killed.elapsed();
     newcomers.wait_for_line("round 5", SOON)?;
     assert_eq!(told(&newcomers, "failure "), BTreeSet::new());
-    let served: BTreeSet<_> = sessions(&second_janus.log());
+    let served: BTreeSet<_> = second_janus.sessions();
     assert!(
         told(&newcomers, "session ").is_subset(&served),
         "all at the other server"
@@ -84,29 +81,20 @@ fn forty_calls_without_cookies_keep_their_server_and_survive_the_others_death() 
 #[test]
 fn calls_keep_their_server_when_the_proxy_is_killed_and_started_again() -> Result<()> {
     let topology = Topology::proxied()?;
-    let second = second_network(&topology)?;
+    let second = topology.second_server()?;
     let [work, first_work, second_work] = [WorkDir::new()?, WorkDir::new()?, WorkDir::new()?];
     let first_janus = Janus::start(&topology.server, &first_work, JanusOptions::default())?;
     let second_janus = Janus::start(&second, &second_work, JanusOptions::default())?;
     let mut xrtc = Xrtc::start_with_routes(&topology.proxy, &work, &routes(&work))?;
     let mut clients = rest_clients(&topology.client, &work, "patient", &base(), CALLS)?;
     clients.wait_for_line("round 5", SOON)?;
-    assert_eq!(sessions(&first_janus.log()).len(), CALLS / 2);
-    assert_eq!(sessions(&second_janus.log()).len(), CALLS / 2);
+    assert_eq!(first_janus.sessions().len(), CALLS / 2);
+    assert_eq!(second_janus.sessions().len(), CALLS / 2);
     xrtc.kill()?;
     xrtc.start_again()?;
     clients.wait_for_line("round 20", SOON)?;
     assert_eq!(told(&clients, "failure "), BTreeSet::new());
     Ok(())
-}
-
-fn second_network(topology: &Topology) -> Result<Namespace> {
-    let [server, proxy] = SECOND.map(|address| [format!("{address}/24")]);
-    let second = Namespace::new("second")?;
-    topology.proxy.join("to-second", &second, "to-proxy")?;
-    topology.proxy.configure("to-second", &proxy)?;
-    second.configure("to-proxy", &server)?;
-    Ok(second)
 }
 
 fn base() -> String {
@@ -134,19 +122,8 @@ services:
 "#,
         state = work.join("state").display(),
         first = Topology::SERVER[0],
-        second = SECOND[0],
+        second = Topology::SECOND_SERVER,
     )
-}
-
-/// The sessions that a Janus has created, by its log.
-fn sessions(log: &str) -> BTreeSet<String> {
-    let created = log
-        .lines()
-        .filter_map(|line| line.split("Creating new session: ").nth(1));
-    created
-        .filter_map(|rest| rest.split(';').next())
-        .map(str::to_owned)
-        .collect()
 }
 
 /// The first words after `what` on the lines of a log that begin with it.

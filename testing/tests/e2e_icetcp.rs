@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use xrtc_testing::lab::{
-    Browser, BrowserKind, Call, CallKind, CallOptions, Error, Janus, JanusOptions, PORT, Result, Stats,
-    Topology, Transport, WorkDir, Xrtc, XrtcOptions, report,
+    Browser, BrowserKind, Call, CallKind, CallOptions, Capture, Error, Janus, JanusOptions, PORT, Result,
+    Stats, Topology, Transport, WorkDir, Xrtc, XrtcOptions, report,
 };
 
 const ROUTES: [&str; 2] = ["hijack", "direct"];
@@ -58,6 +58,43 @@ fn firefox_and_janus_without_udp() {
 #[test]
 fn chromium_and_a_lite_janus_without_udp() {
     WorkDir::scope(|work| every_call(BrowserKind::Chromium, Inside::Tcp { ice_lite: true }, work));
+}
+
+/// libwebrtc's fake SSL handshake ahead of ICE-TCP, as Chromium itself speaks it.
+#[test]
+fn chromium_behind_its_fake_ssl_handshake() {
+    WorkDir::scope(|work| {
+        /// What its hello begins with.
+        const HELLO: &[u8] = b"\x80\x46\x01\x03\x01\x00\x2d";
+        let topology = Topology::proxied()?;
+        let _janus = Janus::start(&topology.server, work, JanusOptions::default())?;
+        let options = XrtcOptions {
+            ice_tcp: true,
+            ..XrtcOptions::default()
+        };
+        let _xrtc = Xrtc::start_with(&topology, work, options)?;
+        let capture = Capture::start(&topology.client, Topology::CLIENT_INTERFACE, work)?;
+        let mut browser = Browser::launch(BrowserKind::Chromium, &topology.client, work, &Xrtc::origin())?;
+        for route in ROUTES {
+            let options = CallOptions {
+                kind: CallKind::Echo,
+                page: Xrtc::page(),
+                server: Xrtc::api(route, Transport::Rest),
+            };
+            let mut call = Call::start_over_ssltcp(&mut browser, &options)?;
+            let stats = call.prove()?;
+            call.hang_up()?;
+            report(format_args!(
+                "ssltcp    {route:6}  {} frames  {:?}",
+                stats.frames_decoded, stats.remote
+            ));
+        }
+        drop(browser);
+        let trace = capture.finish()?;
+        assert!(trace.carries_over_tcp(HELLO), "the fake handshake");
+        assert_eq!(trace.udp_packets(&Topology::PROXY, PORT), 0);
+        Ok(())
+    });
 }
 
 /// Runs all cases even when one fails, so that one run says everything.

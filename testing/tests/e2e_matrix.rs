@@ -36,15 +36,7 @@ fn every_call(kind: BrowserKind, work: &WorkDir) -> Result<()> {
         for (kind, transport) in CALLS {
             let case = format!("{:8}  {route:6}  {kind:8}  {transport:9}", browser.kind());
             let started = Instant::now();
-            let mut outcome = one_call(&mut browser, route, kind, transport);
-            if let Err(error) = &outcome
-                && route == "direct"
-            {
-                // Known and open: on a busy machine Firefox's ICE fails in about one icedirect call of ten. It is told
-                // each time; a call that fails twice in a row is a failure.
-                report(format_args!("{case}  once more, after: {error}"));
-                outcome = one_call(&mut browser, route, kind, transport);
-            }
+            let outcome = one_call(&mut browser, route, kind, transport);
             let elapsed = started.elapsed().as_secs_f32();
             match outcome {
                 Ok(stats) => report(format_args!(

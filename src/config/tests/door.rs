@@ -146,3 +146,13 @@ fn what_upstreams_are_verified_against() {
         assert!(located.len() == 1 && located[0].contains(told), "{located:?}");
     }
 }
+
+#[test]
+fn a_certificate_that_has_expired_is_warned_of_and_taken() {
+    let pair = Pair::until("expired", &["a.example"], (2001, 3, 1));
+    let net = "      tls_crt_file: CRT\n      tls_key_file: KEY\n";
+    let config = ok(&pair.name_in(&tcp(net)));
+    let crt = pair.0.join("crt.pem").display().to_string();
+    let expected = format!("line 7: certificate {crt} expired at 2001-03-01T00:00:00Z");
+    assert_eq!(config.warnings, [expected]);
+}

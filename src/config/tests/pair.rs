@@ -8,12 +8,20 @@ pub(super) struct Pair(pub(super) PathBuf);
 impl Pair {
     /// A self-signed pair for `names`. `test` tells tests apart that run at the same time.
     pub(super) fn new(test: &str, names: &[&str]) -> Self {
+        Self::until(test, names, (4096, 1, 1))
+    }
+
+    /// The same, valid until the beginning of a day: year, month, day.
+    pub(super) fn until(test: &str, names: &[&str], (year, month, day): (i32, u8, u8)) -> Self {
         let dir = std::env::temp_dir().join(format!("xrtc-pair-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        std::fs::write(dir.join("crt.pem"), made.cert.pem()).unwrap();
-        std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, month, day);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(dir.join("crt.pem"), certificate.pem()).unwrap();
+        std::fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
         Self(dir)
     }
 

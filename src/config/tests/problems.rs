@@ -29,7 +29,7 @@ fn files_without_services() {
     );
     assert_eq!(
         located("services: [a]\n"),
-        ["1:11 expected a section (keys with values), found a list"]
+        ["1:11 expected a section (keys with values), found a list; write `name:` without the `-`"]
     );
     assert_eq!(
         located("hello\n")[0],
@@ -286,7 +286,7 @@ fn upstreams_of_routes() {
     );
     assert_eq!(
         located(&with_route("http://janus-server/x")),
-        ["10:21 `janus-server` is an upstream group: its URL takes no path"]
+        ["10:21 `janus-server` is an upstream group: its URL takes no path; `paths` can rewrite: `/a: /b`"]
     );
     assert_eq!(
         located(&with_route("http://janusserver")),
@@ -299,7 +299,9 @@ fn upstreams_of_routes() {
     let expected = "expected `http://GROUP`, or the URL of a server like `http://host:port`";
     assert_eq!(
         located(&with_route("janus-server")),
-        [format!("10:21 {expected}, found `janus-server`")]
+        [format!(
+            "10:21 {expected}, found `janus-server`; did you mean `http://janus-server`?"
+        )]
     );
     assert_eq!(
         located(&with_route("http://a:1/x")),

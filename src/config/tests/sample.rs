@@ -139,7 +139,11 @@ fn the_shape_of_the_original_loads() {
 fn defaults_are_those_of_the_reference() {
     let config = ok("services: {t: {proto: http, net: {addr: ':1'}}}");
     assert_eq!(config.global, Global::default());
-    assert_eq!(config.services[0].http, Some(Http::default()));
+    let http = Http {
+        service: "t".to_owned(),
+        ..Http::default()
+    };
+    assert_eq!(config.services[0].http, Some(http));
     assert_eq!(config.warnings, [""; 0]);
 }
 
@@ -208,7 +212,11 @@ fn enable_http_gates_http_on_tcp() {
         ok("services: {t: {proto: tcp, net: {addr: ':1', enable_ice: true}, http: {root: /nonexistent}}}");
     assert_eq!(config.services[0].http, None);
     let config = ok("services: {t: {proto: tcp, net: {addr: ':1'}, enable_http: true}}");
-    assert_eq!(config.services[0].http, Some(Http::default()));
+    let http = Http {
+        service: "t".to_owned(),
+        ..Http::default()
+    };
+    assert_eq!(config.services[0].http, Some(http));
 }
 
 #[test]

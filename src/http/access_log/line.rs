@@ -44,7 +44,7 @@ fn combined(entry: &Entry) -> String {
         entry.time.as_secs_f64(),
         Seconds(entry.upstream_time),
         Word(entry.route.as_ref().map(|route| route.tag.as_str())),
-        Word(entry.upstream.as_deref()),
+        Word(Some(&entry.upstreams.join(","))),
         Word(Some(&entry.id)),
     );
     for (holds, flag) in [(entry.websocket, " websocket"), (!entry.complete, " incomplete")] {
@@ -72,15 +72,29 @@ fn json(entry: &Entry) -> String {
         "bytes_in": entry.bytes_in,
         "bytes_out": entry.bytes_out,
         "seconds": seconds(entry.time),
-        "upstream": entry.upstream,
+        "upstream": entry.upstreams.last(),
+        "upstreams": entry.upstreams,
         "upstream_seconds": entry.upstream_time.map(seconds),
         "route": entry.route.as_ref().map(|route| route.tag.as_str()),
         "websocket": entry.websocket,
         "complete": entry.complete,
     })
     .to_string();
+    // Outside of strings there is none of these, and JSON lets them stand in one as they are.
+    if line.chars().any(is_late_control) {
+        let escaped = |c: char| match is_late_control(c) {
+            true => format!("\\u{:04x}", u32::from(c)),
+            false => c.to_string(),
+        };
+        line = line.chars().map(escaped).collect();
+    }
     line.push('\n');
     line
+}
+
+/// DEL and the controls behind it, on which terminals act.
+fn is_late_control(c: char) -> bool {
+    matches!(c, '\u{7F}'..='\u{9F}')
 }
 
 /// `10/Oct/2000:13:55:36 +0000`
@@ -159,7 +173,7 @@ mod tests {
             bytes_in: 10,
             bytes_out: 2326,
             time: Duration::from_millis(1_250),
-            upstream: Some("http://10.0.0.1:8088".into()),
+            upstreams: vec!["http://10.0.0.9:8088".into(), "http://10.0.0.1:8088".into()],
             upstream_time: Some(Duration::from_micros(7_400)),
             route: None,
             websocket: false,
@@ -173,7 +187,7 @@ mod tests {
             combined(&entry()),
             "192.0.2.7 - - [10/Oct/2000:13:55:36 +0000] \"POST /janus/1?a=b HTTP/1.1\" 200 2326 \"-\" \
              \"Mozilla/5.0 (\\x22x\\x22)\\x1B[31m\\x0A\\xC3\\xBC\" host=a.example in=10 time=1.250 \
-             upstream_time=0.007 route=- upstream=http://10.0.0.1:8088 id=42\n"
+             upstream_time=0.007 route=- upstream=http://10.0.0.9:8088,http://10.0.0.1:8088 id=42\n"
         );
     }
 
@@ -181,7 +195,7 @@ mod tests {
     fn what_is_odd_is_told_at_the_end() {
         let entry = Entry {
             status: None,
-            upstream: None,
+            upstreams: Vec::new(),
             upstream_time: None,
             host: Some("a b".into()),
             websocket: true,
@@ -205,6 +219,8 @@ mod tests {
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["time"], "2000-10-10T13:55:36.250Z");
         assert_eq!(value["seconds"], 1.25);
+        assert_eq!(value["upstream"], "http://10.0.0.1:8088");
+        assert_eq!(value["upstreams"][0], "http://10.0.0.9:8088");
         assert_eq!(value["upstream_seconds"], 0.0074);
         assert_eq!(value["user_agent"], "Mozilla/5.0 (\"x\")\u{1b}[31m\nü");
         assert_eq!(value["route"], Value::Null);

@@ -41,9 +41,9 @@ pub(super) struct Entry {
     pub(super) bytes_out: u64,
     /// From the head to the end.
     pub(super) time: Duration,
-    /// The server that was tried last.
-    pub(super) upstream: Option<String>,
-    /// From the head to the headers of that server's response.
+    /// The servers that were tried, in turn.
+    pub(super) upstreams: Vec<String>,
+    /// From the head to the headers of the last one's response.
     pub(super) upstream_time: Option<Duration>,
     pub(super) route: Option<Arc<Route>>,
     pub(super) websocket: bool,

@@ -17,6 +17,8 @@ const MAX_SHORT: usize = 1024;
 /// `JANUS_ERROR_SESSION_NOT_FOUND`.
 const NO_SUCH_SESSION: u64 = 458;
 const SDP: &str = "application/sdp";
+/// RFC 8840 section 9.
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// A response as its client will see it, and the request before it.
 pub(in super::super) struct Told<'a> {
@@ -51,24 +53,45 @@ pub(in super::super) fn learn(exchange: &Exchange<'_>, choice: &Choice, told: &T
             .filter(|_| !choice.bound)
             .and_then(|body| found_session(path, body))
     };
-    let noted = call.or_else(found).is_some_and(|call| {
-        shared
-            .affinity
-            .note(route, &call, choice.lease.id(), Instant::now())
-    });
+    let noted = call
+        .or_else(|| found_resource(path, choice.bound, told))
+        .or_else(found)
+        .is_some_and(|call| {
+            shared
+                .affinity
+                .note(route, &call, choice.lease.id(), Instant::now())
+        });
     if noted {
         shared.counters.affinity_learned.add();
     }
 }
 
-/// Whether a Janus server says that it does not know the session, and others might.
+/// Whether a server says that it does not know the Janus session, or the resource, and others might.
 pub(in super::super) fn is_disclaimer(exchange: &Exchange<'_>, told: &Told<'_>) -> bool {
     let group = exchange.site.shared.upstreams.group(exchange.route.upstream);
     super::serves_calls(group, Purpose::Request)
-        && match told.body {
-            Some(body) => denies_session(body),
-            None => denies_poll(exchange.target.path(), told),
-        }
+        && (denies_resource(told)
+            || match told.body {
+                Some(body) => denies_session(body),
+                None => denies_poll(exchange.target.path(), told),
+            })
+}
+
+/// The answer to what is asked of WHIP and WHEP resources (RFC 9725 sections 4.2 and 4.3): nothing was done.
+fn denies_resource(told: &Told<'_>) -> bool {
+    let asked = *told.method == Method::DELETE || is_fragment(told);
+    asked && told.status == StatusCode::NOT_FOUND
+}
+
+fn is_fragment(told: &Told<'_>) -> bool {
+    *told.method == Method::PATCH && is_of_type(told.request, FRAGMENT)
+}
+
+fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with(expected))
 }
 
 /// The answer to a message.
@@ -98,15 +121,15 @@ fn denies_poll(path: &str, told: &Told<'_>) -> bool {
 
 /// WHIP (RFC 9725 section 4.2) and WHEP: the resource that `201 Created` locates.
 fn created_resource(path: &str, told: &Told<'_>) -> Option<String> {
-    let is_sdp = |headers: &HeaderMap| {
-        headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with(SDP))
-    };
-    let created = told.status == StatusCode::CREATED && (is_sdp(told.request) || is_sdp(told.response));
+    let created = told.status == StatusCode::CREATED
+        && (is_of_type(told.request, SDP) || is_of_type(told.response, SDP));
     let location = told.response.get(LOCATION).filter(|_| created)?;
     references::resolved_path(path, location.to_str().ok()?)
+}
+
+/// The resource that took a fragment, though nobody knew that it is there.
+fn found_resource(path: &str, known: bool, told: &Told<'_>) -> Option<String> {
+    (!known && is_fragment(told)).then(|| path.to_owned())
 }
 
 /// Janus REST: the session that `create` made lies below the path that it was posted to. Other successes name the

@@ -5,8 +5,9 @@
 //! 2. the client's cookie, if it keeps one ([`cookie`]) and its server is up;
 //! 3. the group's balancer.
 //!
-//! What is noted is forgotten when the daemon restarts. A Janus server that is asked for a session of another one says
-//! so and has done nothing ([`is_disclaimer`]); then the others are asked, and who knows the session is noted again.
+//! What is noted is forgotten when the daemon restarts. A server that is asked for a Janus session, or to change or end
+//! a WHIP or WHEP resource, of another one says so and has done nothing ([`is_disclaimer`]); then the others are asked,
+//! and who knows the call is noted again.
 //!
 //! The first is binding: the call exists on that server only, so even one that is down is asked, and no other. The
 //! second is a wish. A WebSocket needs no entry, being one connection; a Janus session that is claimed from another

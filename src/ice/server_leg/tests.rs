@@ -2,7 +2,10 @@
 
 use super::super::path::SocketId;
 use super::super::policy::RouteId;
+use super::messages::TYPE_PREFERENCE;
+use super::pairs::RETRY;
 use super::*;
+use crate::wire::stun::Writer;
 
 const S_PWD: &str = "server-password-server-pw";
 

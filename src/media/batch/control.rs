@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 
 use libc::{c_int, sa_family_t};
 
-/// Room for control messages, in words: packet info of either family, a segment size, and what else a system may
-/// have switched on for all sockets (timestamps).
+/// Room for control messages, in words: packet info of either family, a segment size, a count of drops, and what else a
+/// system may have switched on for all sockets (timestamps).
 const WORDS: usize = 16;
 
 /// A socket address of either family.
@@ -141,6 +141,8 @@ pub(super) struct Ancillary {
     pub(super) local: Option<IpAddr>,
     /// The size of the packets that the message was put together from.
     pub(super) segment_size: Option<usize>,
+    /// How many messages to this socket the kernel had dropped before; it says so once there were any.
+    pub(super) dropped: Option<u32>,
 }
 
 impl Ancillary {
@@ -174,6 +176,10 @@ impl Ancillary {
                     // SAFETY: as above.
                     let size = unsafe { data.cast::<c_int>().read_unaligned() };
                     ancillary.segment_size = usize::try_from(size).ok().filter(|size| *size > 0);
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) if holds(size_of::<u32>()) => {
+                    // SAFETY: as above.
+                    ancillary.dropped = Some(unsafe { data.cast::<u32>().read_unaligned() });
                 }
                 _ => {}
             }
@@ -225,19 +231,21 @@ mod tests {
             let ip: IpAddr = ip.parse().unwrap();
             let mut control = Control::new();
             let first = control.put_local_address(0, ip);
-            let len = control.put(first, libc::SOL_UDP, libc::UDP_GRO, 1200 as c_int);
-            let both = Ancillary {
+            let second = control.put(first, libc::SOL_UDP, libc::UDP_GRO, 1200 as c_int);
+            let third = control.put(second, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 7u32);
+            let all = Ancillary {
                 local: Some(ip),
                 segment_size: Some(1200),
+                dropped: Some(7),
             };
-            assert_eq!(read(&mut control, len), both);
-            assert_eq!(
-                read(&mut control, first),
-                Ancillary {
-                    segment_size: None,
-                    ..both
-                }
-            );
+            assert_eq!(read(&mut control, third), all);
+            let two = Ancillary { dropped: None, ..all };
+            assert_eq!(read(&mut control, second), two);
+            let one = Ancillary {
+                segment_size: None,
+                ..two
+            };
+            assert_eq!(read(&mut control, first), one);
             assert_eq!(read(&mut control, 0), Ancillary::default());
         }
     }

@@ -19,6 +19,25 @@ pub(crate) fn coalesce_received(fd: BorrowedFd<'_>) -> io::Result<()> {
     set(fd, libc::SOL_UDP, libc::UDP_GRO, 1)
 }
 
+/// Makes messages say how many the kernel has dropped before them, for want of room in the socket's receive buffer
+/// (SO_RXQ_OVFL).
+pub(crate) fn report_drops(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
+}
+
+/// Asks for buffers of so many bytes in both directions. With CAP_NET_ADMIN that is what they get; without it the kernel
+/// grants what `net.core.rmem_max` and `wmem_max` allow.
+pub(crate) fn size_buffers(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let value = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    for (forced, asked) in [
+        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    ] {
+        set(fd, libc::SOL_SOCKET, forced, value).or_else(|_| set(fd, libc::SOL_SOCKET, asked, value))?;
+    }
+    Ok(())
+}
+
 /// Whether the kernel knows UDP_SEGMENT (Linux 4.18). Whether a device does shows only on sending.
 pub(crate) fn can_segment(fd: BorrowedFd<'_>) -> bool {
     set(fd, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok()

@@ -136,6 +136,7 @@ impl RecvBatch {
             local: ancillary.local,
             payload,
             packet_len: ancillary.segment_size.unwrap_or(payload.len()),
+            dropped: ancillary.dropped,
         })
     }
 }
@@ -147,6 +148,9 @@ pub(crate) struct Message<'b> {
     pub(crate) remote: SocketAddr,
     /// Our address that they were sent to; known on sockets bound to all addresses.
     pub(crate) local: Option<IpAddr>,
+    /// How many messages to this socket the kernel had dropped before this one, since the socket was opened, for want of
+    /// room in its receive buffer; `None` means none.
+    pub(crate) dropped: Option<u32>,
     payload: &'b [u8],
     /// The length of every packet but the last, which may be shorter.
     packet_len: usize,
@@ -174,6 +178,7 @@ mod tests {
         Message {
             remote,
             local: None,
+            dropped: None,
             payload,
             packet_len,
         }

@@ -1,6 +1,7 @@
 //! Tests of the shared tables: limits, pairs, early candidates.
 
 use super::*;
+use crate::ice::{ClientPath, ListenerId, Transport};
 
 const MONO: u64 = 1_000_000;
 
@@ -27,7 +28,7 @@ fn direct(ufrag: &str, pwd: &str) -> DirectCall {
 }
 
 fn peer() -> Peer {
-    let client = crate::ice::ClientPath::Tcp {
+    let client = ClientPath::Tcp {
         conn: crate::ice::TcpConnId(1),
         remote: addr(200),
     };
@@ -144,4 +145,39 @@ fn icedirect_calls_are_told_apart_by_password_renewed_bounded_and_expire() {
     assert_eq!(shared.direct_calls("abcd").len(), 2);
     shared.sweep(MONO + DIRECT_LIFETIME);
     assert_eq!(shared.direct_calls("abcd").len(), 0);
+}
+
+#[test]
+fn limits_change_for_the_next_call() {
+    let shared = shared(1);
+    assert!((0..3).all(|_| shared.count(RouteId(1), 10)));
+    assert!(!shared.count(RouteId(1), 10));
+    let limits = Limits {
+        max_sessions: 2,
+        token_lifetime: 7,
+    };
+    shared.set_limits(limits);
+    assert_eq!((shared.open_sessions(), shared.token_lifetime()), (3, 7));
+    shared.uncount(RouteId(1));
+    assert!(!shared.count(RouteId(1), 10), "two are there");
+    shared.uncount(RouteId(1));
+    assert!(shared.count(RouteId(1), 10));
+}
+
+#[test]
+fn a_listener_is_in_use_as_long_as_a_call_has_its_client_on_it() {
+    let shared = shared(1);
+    let (used, other) = (ListenerId(4), ListenerId(5));
+    let client = ClientPath::Udp {
+        listener: used,
+        local: addr(1).ip(),
+        remote: addr(2),
+    };
+    let flow = DirectFlow::new(Arc::new(direct("abcd", "pwd")), client, "c", MONO);
+    let path = shared
+        .reserve(addr(3), 0, &Peer::Direct(Arc::new(flow)), MONO)
+        .unwrap();
+    assert!(shared.is_used(used) && !shared.is_used(other));
+    shared.release(path, MONO);
+    assert!(!shared.is_used(used));
 }

@@ -1,6 +1,6 @@
 // One call through the stock janus.js, as the tests ask for it: `window.lab` is all that they use.
 //
-// `lab.start({server, kind, mountpoint, room})` resolves once the PeerConnection is connected; `lab.stats()`
+// `lab.start({server, kind, mountpoint, room, ssltcp})` resolves once the PeerConnection is connected; `lab.stats()`
 // says what the browser itself reports of it. Nothing here knows that there is a proxy.
 
 const SAMPLE_MS = 50;
@@ -66,6 +66,7 @@ record("addIceCandidate", (candidate) => candidate?.candidate);
 
 async function start(requested) {
   options = requested;
+  if (options.ssltcp) preferSslTcp();
   kind = kinds[options.kind];
   await new Promise((callback) => Janus.init({ debug: ["error", "warn"], callback }));
   const connected = new Promise((resolve, reject) => {
@@ -131,16 +132,7 @@ async function echo(withinMs) {
 }
 
 async function stats() {
-  const report = await peer().getStats();
-  const all = [...report.values()];
-  const pair = selectedPair(all);
-  return {
-    state: state(),
-    remote: candidate(report.get(pair?.remoteCandidateId)),
-    local: candidate(report.get(pair?.localCandidateId)),
-    framesDecoded: framesDecoded(all),
-    received: lab.received,
-  };
+  return { ...(await peerStats(peer())), state: state(), received: lab.received };
 }
 
 /**
@@ -168,38 +160,13 @@ async function hangUp() {
 
 async function sample() {
   const all = [...(await peer().getStats()).values()];
-  const now = { frames: framesDecoded(all), packets: received(all, "packetsReceived") };
+  const now = { frames: inbound(all, "video", "framesDecoded"), packets: inbound(all, "video", "packetsReceived") };
   for (const what of Object.keys(now)) {
     if (now[what] > sample.last[what]) growth[what].push(performance.now());
   }
   sample.last = now;
 }
 sample.last = { frames: 0, packets: 0 };
-
-function framesDecoded(all) {
-  return received(all, "framesDecoded");
-}
-
-function received(all, what) {
-  return all
-    .filter((entry) => entry.type === "inbound-rtp" && entry.kind === "video")
-    .reduce((sum, entry) => sum + (entry[what] ?? 0), 0);
-}
-
-// Chromium names the selected pair in its transport; Firefox marks the pair itself.
-function selectedPair(all) {
-  const transport = all.find((entry) => entry.type === "transport" && entry.selectedCandidatePairId);
-  const pairs = all.filter((entry) => entry.type === "candidate-pair" && entry.nominated);
-  return (
-    pairs.find((pair) => pair.id === transport?.selectedCandidatePairId) ??
-    pairs.find((pair) => pair.selected) ??
-    pairs.find((pair) => pair.state === "succeeded")
-  );
-}
-
-function candidate(entry) {
-  return entry ? { address: entry.address ?? null, port: entry.port, protocol: entry.protocol } : null;
-}
 
 function peer() {
   return handle.webrtcStuff.pc;
@@ -222,6 +189,17 @@ function sendData(handle, message) {
 
 function tag() {
   return Math.random().toString(36).slice(2);
+}
+
+/** Of what the server offers only TCP is left, and that behind the fake SSL handshake of libwebrtc. */
+function preferSslTcp() {
+  const original = RTCPeerConnection.prototype.setRemoteDescription;
+  RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }, ...rest) {
+    const changed = sdp
+      .replace(/^a=candidate:\S+ \d+ udp .*\r\n/gim, "")
+      .replace(/^(a=candidate:\S+ \d+) tcp /gim, "$1 ssltcp ");
+    return original.call(this, { type, sdp: changed }, ...rest);
+  };
 }
 
 function record(method, text) {

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use xrtc::config::TlsFiles;
 
 use super::{Metrics, get};
 use crate::lab::{Error, Process, Result, WorkDir, binary};
@@ -29,6 +30,10 @@ pub struct Setup {
     pub allow: Vec<String>,
     /// Threads that forward media; `None`: as many as xrtc likes.
     pub media_threads: Option<u16>,
+    /// The TCP port's certificate, with which it takes TLS too.
+    pub tls: Option<TlsFiles>,
+    /// HTTP and WebSocket address of a server of everything else.
+    pub web: Option<SocketAddr>,
 }
 
 impl Setup {
@@ -40,12 +45,24 @@ impl Setup {
             state: work.join("state"),
             allow: Vec::new(),
             media_threads: None,
+            tls: None,
+            web: None,
         }
     }
 
     /// Both modes lead to the same server.
     fn routes(&self) -> String {
         let Self { server, allow, .. } = self;
+        let web = self.web.map(|web| {
+            let group = format!("  web: {{proto: upstream, servers: [\"http://{web}\", \"ws://{web}\"]}}\n");
+            let route = "        web: {upstream: \"http://web\", paths: [/]}\n".to_owned();
+            (group, route)
+        });
+        let (web_group, web_route) = web.unwrap_or_default();
+        let tls = self.tls.as_ref().map(|TlsFiles { crt, key }| {
+            let (crt, key) = (crt.display(), key.display());
+            format!(", tls_crt_file: {crt}, tls_key_file: {key}")
+        });
         let threads = self
             .media_threads
             .map(|threads| format!("media_threads: {threads}\n"));
@@ -57,18 +74,19 @@ services:
     proto: upstream
     servers: ["http://{server}"]
     media: {{allow: {allow:?}}}
-  media:
+{web_group}  media:
     proto: udp
     net: {{addr: "127.0.0.1:0", enable_ice: true, candidate_ips: ["127.0.0.1"]}}
   front:
     proto: tcp
-    net: {{addr: "{FRONT}:0"}}
+    net: {{addr: "{FRONT}:0", enable_ice: true, candidate_ips: ["{FRONT}"]{tls}}}
     enable_http: true
     http:
       routes:
         hijack: {{upstream: "http://echo", paths: [{{/hijack: /call}}]}}
         direct: {{upstream: "http://echo", icedirect: true, paths: [{{/direct: /call}}]}}
-"#,
+{web_route}"#,
+            tls = tls.unwrap_or_default(),
             threads = threads.unwrap_or_default(),
             state = self.state.display(),
         )
@@ -78,7 +96,7 @@ services:
 /// A running daemon, killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {
-    /// Its TCP port.
+    /// Its TCP port, which takes ICE as well.
     pub http: SocketAddr,
     /// Its UDP port.
     pub media: SocketAddr,
@@ -110,6 +128,11 @@ impl Daemon {
     /// What it counts.
     pub async fn metrics(&self) -> Result<Metrics> {
         Ok(Metrics::parse(&get(self.admin, "/metrics").await?.body))
+    }
+
+    /// The address that a service said it listens on, the first time that it did.
+    pub fn address(&self, service: &str) -> Result<SocketAddr> {
+        logged_address(&self.process.log(), "service", service)
     }
 
     /// What it has logged.

@@ -16,11 +16,12 @@ use hyper_util::rt::TokioIo;
 use str0m::change::SdpOffer;
 use str0m::net::Protocol;
 use str0m::{Candidate, Rtc};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::hub::{Call, Hub};
+use super::kernel::udp_socket;
 use crate::lab::{Error, Result};
 
 /// Calls that may be on their way to a hub.
@@ -109,7 +110,7 @@ impl EchoServer {
 impl Inner {
     /// A new socket and the task that drives its calls.
     async fn hub(&self) -> Result<(SocketAddr, mpsc::Sender<Call>)> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let socket = udp_socket().await?;
         let local = socket.local_addr()?;
         let (calls, incoming) = mpsc::channel(QUEUE);
         let hub = Hub {

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   Caller (str0m) ──▶ xrtc, a process ──▶ EchoServer (str0m)
-//!      one socket         one UDP port        a UDP port for each call, or one for all
+//!   a socket or stream    one UDP port,       a UDP port for each call, or one for all
+//!                         one TCP port
 //! ```
 //!
 //! Each end knows the call's name by the signalling and puts it into every message, so that a packet that strays
-//! into another call does not go unnoticed. Messages are sent once and never again: a lost packet is a lost message.
+//! into another call does not go unnoticed. Nothing below repeats a lost packet: a [`Caller`] says a message again until
+//! it has come back and counts how often, and [`settle`] tells what the kernel lost from what anybody else did.
 
 mod caller;
 mod daemon;
@@ -14,7 +16,10 @@ mod echo;
 mod gso;
 mod http;
 mod hub;
+mod kernel;
+mod leg;
 mod metrics;
+mod settle;
 pub mod stun;
 
 use tokio::runtime::Builder;
@@ -28,7 +33,10 @@ pub use daemon::{Daemon, Setup};
 pub use echo::{EchoServer, Ports, Signalled};
 pub use gso::send_train;
 pub use http::{Reply, get, post};
+pub use kernel::MAX_RUN;
+pub use leg::{Leg, Stream};
 pub use metrics::Metrics;
+pub use settle::{Books, settle};
 
 /// Runs `test` with a scratch directory, on two threads.
 pub fn scope(test: impl AsyncFn(&WorkDir) -> Result<()>) {

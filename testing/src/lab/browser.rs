@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Error, Namespace, Process, Result, WorkDir, prerequisites};
+use super::{Authority, Error, Namespace, Process, Result, WorkDir, prerequisites};
 
 const LAUNCH: Duration = Duration::from_secs(60);
 const REPLY: Duration = Duration::from_secs(40);
@@ -42,10 +42,11 @@ impl fmt::Display for BrowserKind {
     }
 }
 
-/// A running browser with one page.
+/// A running browser. It has one page, and more when they are turned to.
 #[derive(Debug)]
 pub struct Browser {
     kind: BrowserKind,
+    page: usize,
     requests: ChildStdin,
     replies: Receiver<Value>,
     last_id: u64,
@@ -55,9 +56,37 @@ pub struct Browser {
 impl Browser {
     /// Launches it in `namespace`. Pages of `origin`, though plain http, may use the (fake) camera.
     pub fn launch(kind: BrowserKind, namespace: &Namespace, work: &WorkDir, origin: &str) -> Result<Self> {
+        Self::launch_with(kind, namespace, work, origin, None)
+    }
+
+    /// The same with a certificate authority that it trusts, as if its user had installed it.
+    pub fn launch_trusting(
+        kind: BrowserKind,
+        namespace: &Namespace,
+        work: &WorkDir,
+        origin: &str,
+        authority: &Authority,
+    ) -> Result<Self> {
+        Self::launch_with(kind, namespace, work, origin, Some(authority))
+    }
+
+    fn launch_with(
+        kind: BrowserKind,
+        namespace: &Namespace,
+        work: &WorkDir,
+        origin: &str,
+        authority: Option<&Authority>,
+    ) -> Result<Self> {
         let home = work.join(&format!("home-{kind}"));
         let profile = home.join("profile");
         std::fs::create_dir_all(&profile)?;
+        if let Some(authority) = authority {
+            let of_user = home.join(".pki/nssdb");
+            authority.install(match kind {
+                BrowserKind::Chromium => &of_user,
+                BrowserKind::Firefox => &profile,
+            })?;
+        }
         let mut command = namespace.command("node");
         command
             .arg(prerequisites::browser_directory().join("driver.mjs"))
@@ -75,6 +104,7 @@ impl Browser {
             .ok_or_else(|| Error::new("the driver has no pipes"))?;
         let browser = Self {
             kind,
+            page: 0,
             requests,
             replies: lines(output),
             last_id: 0,
@@ -92,6 +122,11 @@ impl Browser {
         self.kind
     }
 
+    /// What follows is done in this page; 0 is the first. A new one is made.
+    pub fn turn_to(&mut self, page: usize) {
+        self.page = page;
+    }
+
     /// Opens `url` in its page, leaving whatever was there.
     pub fn open(&mut self, url: &str) -> Result<()> {
         self.request(json!({"do": "open", "url": url})).map(|_| ())
@@ -102,9 +137,38 @@ impl Browser {
         self.request(json!({"do": "eval", "js": script}))
     }
 
+    /// Clicks on what `selector` finds, once it is visible.
+    pub fn click(&mut self, selector: &str) -> Result<()> {
+        self.request(json!({"do": "click", "on": selector})).map(|_| ())
+    }
+
+    /// Types `text` into what `selector` finds, once it is visible; a newline is the Enter key.
+    pub fn enter(&mut self, selector: &str, text: &str) -> Result<()> {
+        self.request(json!({"do": "type", "on": selector, "text": text}))
+            .map(|_| ())
+    }
+
+    /// Waits until `condition`, an expression in its page, holds.
+    pub fn wait_for(&mut self, condition: &str, within: Duration) -> Result<()> {
+        let script = format!(
+            "const end = performance.now() + {};
+             while (performance.now() < end) {{
+               if ({condition}) return true;
+               await new Promise((resolve) => setTimeout(resolve, 50));
+             }}
+             return false;",
+            within.as_millis()
+        );
+        match self.evaluate(&script)? {
+            Value::Bool(true) => Ok(()),
+            _ => Err(self.complaint(&format!("not within {within:?}: {condition}"))),
+        }
+    }
+
     fn request(&mut self, mut request: Value) -> Result<Value> {
         self.last_id += 1;
         request["id"] = json!(self.last_id);
+        request["page"] = json!(self.page);
         writeln!(self.requests, "{request}")?;
         let deadline = Instant::now() + REPLY;
         loop {

@@ -107,6 +107,8 @@ pub struct Stats {
     pub remote: Option<Candidate>,
     /// Video frames decoded so far.
     pub frames_decoded: u64,
+    /// `totalAudioEnergy` of what came in: no silence has any.
+    pub audio_energy: f64,
     /// The session descriptions and candidates that the page was given.
     pub received: Vec<String>,
 }
@@ -134,10 +136,21 @@ pub struct Gap {
 impl<'a> Call<'a> {
     /// Opens the test page afresh and makes the call; returns once it is connected.
     pub fn start(browser: &'a mut Browser, options: &CallOptions) -> Result<Self> {
+        Self::start_with(browser, options, false)
+    }
+
+    /// The same by a page that takes the TCP candidates for `ssltcp` ones, which Chromium knows, and leaves out the
+    /// others.
+    pub fn start_over_ssltcp(browser: &'a mut Browser, options: &CallOptions) -> Result<Self> {
+        Self::start_with(browser, options, true)
+    }
+
+    fn start_with(browser: &'a mut Browser, options: &CallOptions, ssltcp: bool) -> Result<Self> {
         browser.open(&options.page)?;
         let CallOptions { kind, server, .. } = options;
-        let arguments =
-            json!({"server": server, "kind": kind.name(), "mountpoint": VIDEO_MOUNTPOINT, "room": ROOM});
+        let arguments = json!({
+            "server": server, "kind": kind.name(), "mountpoint": VIDEO_MOUNTPOINT, "room": ROOM, "ssltcp": ssltcp,
+        });
         browser.evaluate(&format!("await lab.start({arguments})"))?;
         Ok(Self { browser, kind: *kind })
     }
@@ -185,19 +198,7 @@ impl<'a> Call<'a> {
 
     /// What the browser reports now.
     pub fn stats(&mut self) -> Result<Stats> {
-        let stats = self.browser.evaluate("return await lab.stats()")?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(Stats {
-            state: text(&stats["state"]),
-            remote: candidate(&stats["remote"]),
-            frames_decoded: stats["framesDecoded"].as_u64().unwrap_or_default(),
-            received: stats["received"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(text)
-                .collect(),
-        })
+        Ok(Stats::of(&self.browser.evaluate("return await lab.stats()")?))
     }
 
     /// The page's clock, in milliseconds.
@@ -229,6 +230,22 @@ impl<'a> Call<'a> {
     /// Ends the call through its signalling.
     pub fn hang_up(self) -> Result<()> {
         self.browser.evaluate("await lab.hangUp()").map(|_| ())
+    }
+}
+
+impl Stats {
+    /// Reads what `peerStats` of `stats.js` has returned.
+    #[must_use]
+    pub fn of(stats: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let received = stats["received"].as_array().into_iter().flatten();
+        Self {
+            state: text(&stats["state"]),
+            remote: candidate(&stats["remote"]),
+            frames_decoded: stats["framesDecoded"].as_u64().unwrap_or_default(),
+            audio_energy: stats["audioEnergy"].as_f64().unwrap_or_default(),
+            received: received.map(text).collect(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! video.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -15,7 +16,7 @@ pub const VIDEO_MOUNTPOINT: u32 = 10;
 const HTTP_PORT: u16 = 8088;
 const WS_PORT: u16 = 8188;
 const RTP_PORT: u16 = 5204;
-const UNUSED_PLUGINS: [&str; 9] = [
+const UNUSED_PLUGINS: [&str; 8] = [
     "audiobridge",
     "duktape",
     "lua",
@@ -23,7 +24,6 @@ const UNUSED_PLUGINS: [&str; 9] = [
     "recordplay",
     "sip",
     "videocall",
-    "videoroom",
     "voicemail",
 ];
 /// As packaged, these fail to start and are unloaded at once; under load, Janus was seen to crash
@@ -88,6 +88,19 @@ impl Janus {
             format!("http://{host}:{HTTP_PORT}"),
             format!("ws://{host}:{WS_PORT}"),
         ]
+    }
+
+    /// The sessions that it has created, by its log.
+    #[must_use]
+    pub fn sessions(&self) -> BTreeSet<String> {
+        let log = self.log();
+        let created = log
+            .lines()
+            .filter_map(|line| line.split("Creating new session: ").nth(1));
+        created
+            .filter_map(|rest| rest.split(';').next())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// What it has logged.

@@ -12,9 +12,11 @@
 //! It needs root (or `unshare -Urnm` with a tmpfs on `/run`) and the programs that `testing/setup.sh`
 //! installs; without them the tests fail with one line that says so.
 
+mod authority;
 mod browser;
 mod call;
 mod capture;
+mod demos;
 mod error;
 mod janus;
 mod namespace;
@@ -29,9 +31,11 @@ mod trace;
 mod workdir;
 mod xrtc;
 
+pub use authority::Authority;
 pub use browser::{Browser, BrowserKind};
 pub use call::{Call, CallKind, CallOptions, Candidate, Gap, Gaps, Stats, Transport};
 pub use capture::Capture;
+pub use demos::Demos;
 pub use error::{Error, Result};
 pub use janus::{Janus, JanusOptions, VIDEO_MOUNTPOINT};
 pub use namespace::Namespace;

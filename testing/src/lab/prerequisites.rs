@@ -14,7 +14,19 @@ pub(super) const PAGE_SCRIPTS: [&str; 2] = [
 /// The recording that `janus` ships, played on the video mountpoint.
 pub(super) const RECORDING: &str = "/usr/share/janus/recordings/rec-sample-video.mjr";
 
-const PROGRAMS: [&str; 7] = ["ip", "nft", "tcpdump", "janus", "chromium", "firefox-esr", "node"];
+/// Where `janus-demos` puts its pages.
+pub(super) const DEMOS: &str = "/usr/share/janus/demos";
+
+const PROGRAMS: [&str; 8] = [
+    "ip",
+    "nft",
+    "tcpdump",
+    "janus",
+    "chromium",
+    "firefox-esr",
+    "node",
+    "certutil",
+];
 
 /// The directory of the browser driver, its npm packages and the test page.
 pub(super) fn browser_directory() -> PathBuf {
@@ -34,7 +46,7 @@ pub(super) fn check() -> Result<()> {
     missing.extend(
         PAGE_SCRIPTS
             .iter()
-            .chain([&RECORDING])
+            .chain([&RECORDING, &DEMOS])
             .filter(|f| !Path::new(f).exists())
             .map(|&f| f.to_owned()),
     );

@@ -29,6 +29,8 @@ impl Topology {
     pub const CLIENT: [IpAddr; 2] = [v4(1, 2), v6(1, 2)];
     /// Janus' addresses.
     pub const SERVER: [IpAddr; 2] = [v4(2, 2), v6(2, 2)];
+    /// The address of a second server ([`Topology::second_server`]).
+    pub const SECOND_SERVER: IpAddr = v4(3, 2);
     /// The browser's interface.
     pub const CLIENT_INTERFACE: &str = "to-proxy";
     /// Janus' interface.
@@ -65,6 +67,17 @@ impl Topology {
             .configure("to-server", &with_prefix(Self::PROXY_INSIDE))?;
         hosts.server.configure("to-client", &with_prefix(Self::SERVER))?;
         Ok(hosts)
+    }
+
+    /// A host for another server, on a network of its own with the proxy.
+    pub fn second_server(&self) -> Result<Namespace> {
+        const PROXY: IpAddr = v4(3, 1);
+        let second = Namespace::new("second")?;
+        self.proxy.join("to-second", &second, Self::SERVER_INTERFACE)?;
+        self.proxy.configure("to-second", &[format!("{PROXY}/24")])?;
+        let address = Self::SECOND_SERVER;
+        second.configure(Self::SERVER_INTERFACE, &[format!("{address}/24")])?;
+        Ok(second)
     }
 
     fn hosts() -> Result<Self> {

@@ -74,10 +74,10 @@ impl Trace {
     }
 
     /// Whether `text` passed over TCP.
-    pub fn carries_over_tcp(&self, text: &str) -> bool {
+    pub fn carries_over_tcp(&self, text: impl AsRef<[u8]>) -> bool {
         self.streams()
             .values()
-            .any(|stream| contains(stream, text.as_bytes()))
+            .any(|stream| contains(stream, text.as_ref()))
     }
 
     /// The bytes of each direction of each TCP connection, in order. A gap closes up, so text beside it still

@@ -1,9 +1,9 @@
 //! The daemon under test.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use std::{env, io};
 
 use super::{Error, Janus, Namespace, Process, Result, Topology, Transport, WorkDir, prerequisites};
@@ -12,6 +12,9 @@ use super::{Error, Janus, Namespace, Process, Result, Topology, Transport, WorkD
 pub const PORT: u16 = 6443;
 
 const START: Duration = Duration::from_secs(10);
+/// When the pages were last changed: long ago, as a site's are, so that whatever a browser does with a page that it may
+/// keep, it does from the first call on, and not only in a test that takes long.
+const PAGES_MODIFIED: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// Switches of the lab's configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,13 +153,18 @@ pub(super) fn page_root(work: &WorkDir) -> io::Result<PathBuf> {
     let root = work.join("pages");
     fs::create_dir_all(&root)?;
     let pages = prerequisites::browser_directory().join("pages");
-    let own = ["call.html", "call.js"].map(|name| pages.join(name));
+    let own = ["call.html", "call.js", "crowd.html", "crowd.js", "stats.js"].map(|name| pages.join(name));
     for file in own
         .iter()
         .map(PathBuf::as_path)
         .chain(prerequisites::PAGE_SCRIPTS.map(Path::new))
     {
-        fs::copy(file, root.join(file.file_name().unwrap_or_default()))?;
+        let copy = root.join(file.file_name().unwrap_or_default());
+        fs::copy(file, &copy)?;
+        File::options()
+            .write(true)
+            .open(&copy)?
+            .set_modified(PAGES_MODIFIED)?;
     }
     Ok(root)
 }

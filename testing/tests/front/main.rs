@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod calls;
 mod crowd;
 mod door;
 mod http2;
@@ -10,5 +11,6 @@ mod proxies;
 mod refusals;
 mod segments;
 mod tls;
+mod unread;
 mod upstream_tls;
 mod wire;

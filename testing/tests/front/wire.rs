@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::door::{Door, SOON};
+use crate::unread::ServerEnd;
 
 /// An RFC 4571 frame with a Binding request that has one attribute (SOFTWARE).
 pub(crate) const ICE: &[u8] = b"\x00\x1c\x00\x01\x00\x08\x21\x12\xa4\x42abcdefghijkl\x80\x22\x00\x04test";
@@ -81,7 +82,7 @@ pub(crate) async fn cut_stream(addr: SocketAddr, cut: Cut) -> DuplexStream {
     stream.set_nodelay(true).unwrap();
     let (client, inner) = duplex(64 * 1024);
     tokio::spawn(async move {
-        let local = stream.local_addr().unwrap();
+        let mut server_end = ServerEnd::new(addr, stream.local_addr().unwrap());
         let (mut from_server, mut to_server) = stream.into_split();
         let (mut from_client, mut to_client) = tokio::io::split(inner);
         let up = async {
@@ -98,7 +99,7 @@ pub(crate) async fn cut_stream(addr: SocketAddr, cut: Cut) -> DuplexStream {
                     offset += piece.len();
                     chunk = left;
                     if cut.piece(offset, usize::MAX) != usize::MAX || offset == piece.len() {
-                        consumed(addr, local).await;
+                        server_end.read_all().await;
                     }
                 }
             }
@@ -110,32 +111,6 @@ pub(crate) async fn cut_stream(addr: SocketAddr, cut: Cut) -> DuplexStream {
         let _ = tokio::join!(up, down);
     });
     client
-}
-
-/// Waits until the server's socket has nothing left to be read.
-async fn consumed(server: SocketAddr, client: SocketAddr) {
-    let key = format!("{} {}", proc_addr(server), proc_addr(client));
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let row = table.lines().find(|line| line.contains(&key));
-        let unread = row.and_then(|row| row.split_whitespace().nth(4)?.split_once(':'));
-        if unread.is_none_or(|(_, unread)| unread == "00000000") {
-            return;
-        }
-    }
-}
-
-/// As `/proc/net/tcp` prints it.
-fn proc_addr(addr: SocketAddr) -> String {
-    let SocketAddr::V4(addr) = addr else {
-        panic!("the tests run on IPv4")
-    };
-    format!(
-        "{:08X}:{:04X}",
-        u32::from_le_bytes(addr.ip().octets()),
-        addr.port()
-    )
 }
 
 /// Believes every certificate.

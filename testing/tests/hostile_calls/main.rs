@@ -5,6 +5,7 @@
 //! to be the answer to that. One socket's packets are taken in order.
 
 mod descriptions;
+mod overload;
 mod packets;
 mod scene;
 mod server_leg;

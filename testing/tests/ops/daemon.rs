@@ -106,21 +106,44 @@ impl Daemon {
         self.work
     }
 
-    /// A number of its metrics, by the whole name.
-    pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let admin = self.log();
-        let line = admin.lines().find(|line| line.contains("/healthz")).unwrap();
+    /// The address of its admin listener now.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        let log = self.log();
+        let line = log.lines().rfind(|line| line.contains("/healthz")).unwrap();
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         // `Some(127.0.0.1:1234)`
         let addr = line["fields"]["addr"].as_str().unwrap();
         let addr = addr.trim_start_matches("Some(").trim_end_matches(')');
-        let response = client::get(&format!("http://{addr}/metrics")).await;
+        addr.parse().unwrap()
+    }
+
+    /// A page of its admin listener.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let response = client::get(&format!("http://{}{path}", self.admin())).await;
         let page = response.into_body().collect().await.unwrap().to_bytes();
-        let page = String::from_utf8(page.to_vec()).unwrap();
+        String::from_utf8(page.to_vec()).unwrap()
+    }
+
+    /// A number of its metrics, by the whole name.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let page = self.page("/metrics").await;
         let value = page
             .lines()
             .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.unwrap_or_else(|| panic!("no {name} in\n{page}"))
+    }
+
+    /// Waits until a number of its metrics is this one.
+    pub(crate) async fn reaches(&self, name: &str, expected: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.metric(name).await;
+            if value == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} is {value}, not {expected}");
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// A counter of the HTTP side.

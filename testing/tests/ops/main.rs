@@ -11,7 +11,10 @@ mod daemon;
 mod files;
 mod limits;
 mod load;
+mod logged;
+mod metrics;
 #[path = "../http/origin.rs"]
 mod origin;
 mod reload;
 mod streaming;
+mod udp;

@@ -153,7 +153,7 @@ async fn an_address_that_is_taken_refuses_the_reload_as_a_whole() {
         taken.local_addr().unwrap()
     );
     daemon.rewrite(&with_taken);
-    daemon.logged("service more: cannot listen on ").await;
+    daemon.logged("services.more.net.addr: cannot listen on ").await;
     assert_eq!(text(get(&daemon.uri("/")).await).await, "before");
 }
 
@@ -182,12 +182,45 @@ async fn what_needs_a_restart_is_named_and_the_rest_takes_effect() {
     let one = fixed_origin("text/plain", "one").await;
     let two = fixed_origin("text/plain", "two").await;
     let daemon = Daemon::start(&web(&[&route_to(one, "")]));
-    daemon.rewrite(&format!("max_sessions: 7\n{}", web(&[&route_to(two, "")])));
+    daemon.rewrite(&format!(
+        "upstream_ports: 40000-40100\n{}",
+        web(&[&route_to(two, "")])
+    ));
     daemon
-        .logged("a restart is needed for changes of `max_sessions`")
+        .logged("a restart is needed for changes of `upstream_ports`")
         .await;
     daemon.logged("configuration reloaded").await;
     assert_eq!(text(get(&daemon.uri("/")).await).await, "two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_listener_moves_goes_and_comes() {
+    let upstream = fixed_origin("text/plain", "x").await;
+    let daemon = Daemon::start(&web(&[&route_to(upstream, "")]));
+    let first = daemon.admin();
+    let config = fs::read_to_string(daemon.work.join("routes.yml")).unwrap();
+    let replace = |with: &str| {
+        let text = config.replace("admin: {addr: '127.0.0.1:0'}", with);
+        fs::write(daemon.work.join("new.yml"), text).unwrap();
+        fs::rename(daemon.work.join("new.yml"), daemon.work.join("routes.yml")).unwrap();
+    };
+    replace("");
+    daemon.logged("configuration reloaded").await;
+    until("the end of the admin listener", || {
+        std::net::TcpStream::connect(first).is_err()
+    })
+    .await;
+    replace("admin: {addr: '127.0.0.2:0'}");
+    daemon.logged_times("configuration reloaded", 2).await;
+    assert_ne!(daemon.admin(), first);
+    assert_eq!(daemon.metric("xrtc_reloads_total{result=\"applied\"}").await, 2);
+    // Somebody has the next one: nothing changes.
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    replace(&format!("admin: {{addr: '{}'}}", taken.local_addr().unwrap()));
+    daemon.logged("admin.addr: cannot listen on ").await;
+    let me = format!("process {} (", std::process::id());
+    assert!(daemon.log().contains(&me), "who has it is named");
+    assert_eq!(daemon.metric("xrtc_reloads_total{result=\"refused\"}").await, 1);
 }
 
 /// As Kubernetes mounts a ConfigMap: the file is a symlink to `..data/routes.yml`, and `..data` one to a directory,

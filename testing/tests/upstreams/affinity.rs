@@ -47,6 +47,13 @@ async fn server(name: &'static str, number: u64) -> Server {
                     format!(r#"{{"janus":"success","transaction":"t","data":{{"id":{id}}}}}"#),
                 )
             }
+            (Method::PATCH | Method::DELETE, path) if path.starts_with("/found/") => {
+                let mut response = respond("text/plain", name);
+                if !path.ends_with(name) {
+                    *response.status_mut() = 404.try_into().unwrap();
+                }
+                response
+            }
             (Method::POST, "/whip/live") => created("/whip/resource/", name),
             (Method::POST, "/whip/relative") => created("resource/", name),
             _ => respond("text/plain", name),
@@ -243,4 +250,44 @@ async fn a_session_that_nobody_noted_is_found_by_asking_and_noted() {
     let nowhere = text(send(front.post("/one/sessions/99", "application/json", "{}")).await).await;
     assert_eq!(nowhere, unknown_session("99"), "the servers' own answer");
     assert_eq!(front.count("affinity_searched"), 3, "both were asked");
+}
+
+#[tokio::test]
+async fn a_resource_that_nobody_noted_is_found_by_asking_and_noted() {
+    const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+    let (_servers, front) = two().await;
+    let patch = |path: &str, kind: &str| {
+        let mut request = front.post(path, kind, "a=ice-ufrag:abcd\r\n");
+        *request.method_mut() = Method::PATCH;
+        request
+    };
+    for round in 0..4 {
+        for resource in ["b", "a"] {
+            let answer = text(send(patch(&format!("/one/found/{resource}"), FRAGMENT)).await).await;
+            assert_eq!(answer, resource, "round {round}");
+        }
+    }
+    assert_eq!(front.count("affinity_learned"), 2);
+    // Ended without a word before: it is found too.
+    for resource in ["c-b", "c-a"] {
+        let answer = send(bare(&front, "DELETE", &format!("/one/found/{resource}"))).await;
+        assert_eq!(answer.status(), 200, "{resource}");
+    }
+    let searched = front.count("affinity_searched");
+    assert!((1..=4).contains(&searched), "{searched}");
+    assert_eq!(send(bare(&front, "DELETE", "/one/found/c")).await.status(), 404);
+    assert_eq!(front.count("affinity_searched"), searched + 2, "both were asked");
+    // Other requests are nobody else's business.
+    let statuses = [
+        send(patch("/one/found/c-a", "text/plain"))
+            .await
+            .status()
+            .as_u16(),
+        send(patch("/one/found/c-a", "text/plain"))
+            .await
+            .status()
+            .as_u16(),
+    ];
+    assert_eq!(statuses.iter().sum::<u16>(), 604, "the balancer's: {statuses:?}");
+    assert_eq!(front.count("affinity_searched"), searched + 2);
 }
