@@ -107,7 +107,6 @@ fn summary(config: &Config, out: &mut impl Write) -> io::Result<()> {
         certificates,
         enable_ice,
         candidate_ips,
-        max_connections: _,
         http,
         ..
     } in &config.services

@@ -47,7 +47,10 @@ pub(super) const NET: &[&str] = &[
     "enable_ice",
     "candidate_ips",
     "max_connections",
+    "per_network",
 ];
+/// `services.<name>.net.per_network:`
+pub(super) const NET_PER_NETWORK: &[&str] = &["v4", "v6", "connections"];
 /// An item of `services.<name>.net.certificates:`
 pub(super) const CERTIFICATE: &[&str] = &["crt", "key"];
 /// `services.<name>.http:`
@@ -91,6 +94,7 @@ pub(super) const LIMITS: &[&str] = &[
     "header_timeout",
     "idle_timeout",
     "body_timeout",
+    "send_timeout",
     "websocket_idle_timeout",
 ];
 /// `limits.per_network:`

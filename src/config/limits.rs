@@ -1,11 +1,11 @@
-//! `limits`: what clients may take up, of a section or of one route.
+//! `limits`: what clients may take up, of a section or of one route; and `net.per_network`.
 
 use std::time::Duration;
 
 use super::errors::{Problem, Sink};
 use super::hints;
 use super::keys;
-use super::model::{Limits, NetworkLimits, Rate};
+use super::model::{Limits, NetworkConnections, NetworkLimits, Rate};
 use super::scalars::{duration, integer, text, unexpected};
 use super::section::Section;
 use super::tree::Node;
@@ -20,10 +20,7 @@ const MAX_MESSAGE_BYTES: u64 = 64 << 20;
 pub(super) fn limits(section: Section<'_>, base: &Limits, sink: &mut Sink) -> Limits {
     let here = section.section("limits", keys::LIMITS, sink);
     let network = here.section("per_network", keys::PER_NETWORK, sink);
-    let prefix = |key: &str, bits: usize, default: u8, sink: &mut Sink| {
-        let written = network.value(key, sink, |node| integer(node, 1..=bits));
-        written.and_then(|n| u8::try_from(n).ok()).unwrap_or(default)
-    };
+    let (v4, v6) = prefixes(network, &base.per_network, sink);
     let mut size = |key: &str, most: u64| here.value(key, sink, |node| bytes(node, most));
     let header_bytes = size("header_bytes", MAX_HEADER_BYTES).map_or(base.header_bytes, saturated);
     let body_bytes = size("body_bytes", MAX_BODY_BYTES).or(base.body_bytes);
@@ -36,14 +33,15 @@ pub(super) fn limits(section: Section<'_>, base: &Limits, sink: &mut Sink) -> Li
     let header_timeout = wait("header_timeout", base.header_timeout);
     let idle_timeout = wait("idle_timeout", base.idle_timeout);
     let body_timeout = wait("body_timeout", base.body_timeout);
+    let send_timeout = wait("send_timeout", base.send_timeout);
     let least = Duration::from_millis(1);
     let websocket_idle = here.value("websocket_idle_timeout", sink, |node| duration(node, least));
     Limits {
         connections: count(here, "connections", sink).or(base.connections),
         rate: rate(here, base.rate, sink),
         per_network: NetworkLimits {
-            v4: prefix("v4", 32, base.per_network.v4, sink),
-            v6: prefix("v6", 128, base.per_network.v6, sink),
+            v4,
+            v6,
             connections: count(network, "connections", sink).or(base.per_network.connections),
             rate: rate(network, base.per_network.rate, sink),
         },
@@ -53,8 +51,30 @@ pub(super) fn limits(section: Section<'_>, base: &Limits, sink: &mut Sink) -> Li
         header_timeout,
         idle_timeout,
         body_timeout,
+        send_timeout,
         websocket_idle_timeout: websocket_idle.or(base.websocket_idle_timeout),
     }
+}
+
+/// Reads `per_network` of `net`; without the section nothing is bounded by network.
+pub(super) fn network_connections(net: Section<'_>, sink: &mut Sink) -> Option<NetworkConnections> {
+    net.entry("per_network")?;
+    let here = net.section("per_network", keys::NET_PER_NETWORK, sink);
+    let (v4, v6) = prefixes(here, &NetworkLimits::default(), sink);
+    here.required("connections", keys::NET_PER_NETWORK, sink, || {
+        "`per_network` of `net`".to_owned()
+    });
+    let connections = count(here, "connections", sink)?;
+    Some(NetworkConnections { v4, v6, connections })
+}
+
+/// How many leading bits make a network.
+fn prefixes(section: Section<'_>, base: &NetworkLimits, sink: &mut Sink) -> (u8, u8) {
+    let mut prefix = |key: &str, bits: usize, default: u8| {
+        let written = section.value(key, sink, |node| integer(node, 1..=bits));
+        written.and_then(|n| u8::try_from(n).ok()).unwrap_or(default)
+    };
+    (prefix("v4", 32, base.v4), prefix("v6", 128, base.v6))
 }
 
 fn saturated(bytes: u64) -> usize {

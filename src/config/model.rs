@@ -128,8 +128,21 @@ pub struct Service {
     pub candidate_ips: CandidateIps,
     /// `max_connections`: client connections at once; more are closed at once (default 16 384).
     pub max_connections: usize,
+    /// `per_network`: the same for each client network; `None`: any number.
+    pub per_network: Option<NetworkConnections>,
     /// HTTP on this service: always for `http`, with `enable_http` for `tcp`, never for `udp`.
     pub http: Option<Http>,
+}
+
+/// `net.per_network`: how many connections the clients of one network may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkConnections {
+    /// How many leading bits of an IPv4 address make a network (default 24).
+    pub v4: u8,
+    /// How many leading bits of an IPv6 address make a network (default 56).
+    pub v6: u8,
+    /// Connections at once.
+    pub connections: usize,
 }
 
 /// A certificate and its key, PEM.
@@ -292,6 +305,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// For the next piece of a request's body (default 60 s).
     pub body_timeout: Duration,
+    /// For the client to take the next piece of a response or of a WebSocket (default 60 s).
+    pub send_timeout: Duration,
     /// For the next message of a WebSocket, from either side; `None`: for ever.
     pub websocket_idle_timeout: Option<Duration>,
 }
@@ -308,6 +323,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(60),
             websocket_idle_timeout: None,
         }
     }

@@ -4,6 +4,7 @@ use super::addresses::{candidate, listen};
 use super::door;
 use super::errors::{Problem, Sink};
 use super::keys;
+use super::limits;
 use super::model::{CandidateHost, CandidateIps, Http, ListenAddr, Service, ServiceKind};
 use super::resolve::Walk;
 use super::routes;
@@ -32,6 +33,8 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
     }
     let candidate_ips = candidate_ips(net, enable_ice, walk.sink);
     let max_connections = max_connections(kind, net, walk.sink);
+    not_for_udp("per_network", kind, net, walk.sink);
+    let per_network = limits::network_connections(net, walk.sink);
     let http = http(name, kind, section, walk).map(|http| Http {
         service: name.text.clone(),
         trusted_proxies: door.trusted_proxies.clone(),
@@ -54,6 +57,7 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
         enable_ice,
         candidate_ips,
         max_connections,
+        per_network,
         http,
     }
 }
@@ -61,11 +65,16 @@ pub(super) fn service(name: &Key, kind: ServiceKind, section: Section<'_>, walk:
 fn max_connections(kind: ServiceKind, net: Section<'_>, sink: &mut Sink) -> usize {
     const KEY: &str = "max_connections";
     let written = net.value(KEY, sink, |node| integer(node, 1..=MAX_CONNECTIONS));
-    if let Some(entry) = net.entry(KEY).filter(|_| kind == ServiceKind::Udp) {
-        let proto = kind.as_str();
-        sink.error(entry.key.mark, Problem::NotForProto { key: KEY, proto });
-    }
+    not_for_udp(KEY, kind, net, sink);
     written.unwrap_or(DEFAULT_CONNECTIONS)
+}
+
+/// Refuses a key that is about connections, of which `udp` has none.
+fn not_for_udp(key: &'static str, kind: ServiceKind, net: Section<'_>, sink: &mut Sink) {
+    if let Some(entry) = net.entry(key).filter(|_| kind == ServiceKind::Udp) {
+        let proto = kind.as_str();
+        sink.error(entry.key.mark, Problem::NotForProto { key, proto });
+    }
 }
 
 fn addr(name: &Key, kind: ServiceKind, net: Section<'_>, walk: &mut Walk<'_>) -> ListenAddr {

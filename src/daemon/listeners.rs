@@ -247,7 +247,11 @@ fn front(
         tls,
         redirect_https: service.redirect_https,
         trusted_proxies: service.trusted_proxies.clone(),
-        limits: Limits::of(service.max_connections, limits),
+        limits: Limits {
+            connections: service.max_connections,
+            per_network: service.per_network,
+            ..Limits::of(limits)
+        },
         counters: parts.counters.clone(),
     }
 }

@@ -47,6 +47,8 @@ counters! {
     connections,
     /// Connections closed at once because there were too many.
     connections_refused,
+    /// Connections closed at once because there were too many of one client network.
+    connections_refused_network,
     /// Times that accepting failed (for want of file descriptors, mostly).
     accept_errors,
     /// Connections that ended over bytes that are no request, or not a whole one.
@@ -81,7 +83,8 @@ counters! {
     ice_tcp_refused,
     /// HTTP on a service that serves none.
     http_refused,
-    /// HTTP/2 connections closed because their requests were taken back again and again.
+    /// HTTP/2 connections closed because their requests were taken back again and again, or for frames without end
+    /// that ask for nothing.
     http2_flood,
     /// Requests, WebSocket handshakes included.
     requests,
@@ -101,8 +104,11 @@ counters! {
     refused_body_bytes,
     /// Requests whose body did not come in time.
     uploads_stalled,
-    /// Connections closed because no request came, or its header did not end.
+    /// Connections closed because no request came, or its header did not end, or because a client that had ended
+    /// its side got no answer soon.
     connections_expired,
+    /// Responses and WebSockets ended because the client took nothing of them for too long.
+    sends_stalled,
     /// Lines of access logs that could not be written, or not fast enough.
     access_log_dropped,
     /// WebSockets closed because no message came for too long.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::networks::Place;
 use super::slots::Slot;
 
 /// How far a server is on its way to its end.
@@ -18,12 +19,13 @@ pub enum Phase {
     Closing,
 }
 
-/// A connection's leave to be here: its view of the phase, and the slot that it takes up. Goes with the connection
-/// from accept to the end of the WebSocket that it may become; clones share the slot.
+/// A connection's leave to be here: its view of the phase, and the places that it takes up. Goes with the connection
+/// from accept to the end of the WebSocket that it may become; clones share the places.
 #[derive(Clone)]
 pub struct Admission {
     phase: watch::Receiver<Phase>,
     _slot: Option<Arc<Slot>>,
+    _place: Option<Arc<Place>>,
     _request: Option<Arc<dyn Send + Sync>>,
 }
 
@@ -36,12 +38,13 @@ impl std::fmt::Debug for Admission {
 }
 
 impl Admission {
-    /// An admission that follows `phase` and takes up no slot.
+    /// An admission that follows `phase` and takes up no place.
     #[must_use]
     pub fn new(phase: &watch::Sender<Phase>) -> Self {
         Self {
             phase: phase.subscribe(),
             _slot: None,
+            _place: None,
             _request: None,
         }
     }
@@ -50,9 +53,17 @@ impl Admission {
     #[must_use]
     pub(super) fn with_slot(&self, slot: Slot) -> Self {
         Self {
-            phase: self.phase.clone(),
             _slot: Some(Arc::new(slot)),
-            _request: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same with a place among the connections of the client's network.
+    #[must_use]
+    pub(super) fn with_place(self, place: Place) -> Self {
+        Self {
+            _place: Some(Arc::new(place)),
+            ..self
         }
     }
 

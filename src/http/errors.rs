@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
+};
 use hyper::{Response, StatusCode};
 
 use crate::upstream::{Body, UpstreamError};
@@ -28,6 +30,9 @@ pub(super) enum Error {
     /// Extended CONNECT to something other than a WebSocket (RFC 9220 section 3 asks for 501).
     #[error("this protocol is not spoken here")]
     UnknownProtocol,
+    /// A transfer coding other than `chunked` (RFC 9112 section 6.1 asks for 501).
+    #[error("this transfer coding is not understood here")]
+    UnknownCoding,
     /// A WebSocket version other than 13.
     #[error("only version 13 of the WebSocket protocol is spoken here")]
     WebSocketVersion,
@@ -63,7 +68,7 @@ impl Error {
             Self::BadRequest(_) | Self::UploadBroken => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
+            Self::UnknownProtocol | Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -80,6 +85,8 @@ impl Error {
 
     fn header(&self) -> Option<(HeaderName, &'static str)> {
         match self {
+            // Whoever misleads in one request may hide another behind it.
+            Self::BadRequest(_) | Self::UnknownCoding => Some((CONNECTION, "close")),
             Self::MethodNotAllowed => Some((ALLOW, "GET, HEAD")),
             Self::WebSocketVersion => Some((SEC_WEBSOCKET_VERSION, "13")),
             Self::Limited(_) => Some((RETRY_AFTER, "1")),
@@ -130,6 +137,7 @@ impl Error {
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::UnknownProtocol
+            | Self::UnknownCoding
             | Self::WebSocketVersion
             | Self::UploadBroken => {}
         }

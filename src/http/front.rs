@@ -22,6 +22,7 @@ use super::counters::Counters;
 use super::drain::{Admission, Phase};
 use super::headers::Provenance;
 use super::live::LiveSite;
+use super::networks::Networks;
 use super::opening::{Opening, OpeningError};
 use super::ports::{AsyncReadWrite, ConnInfo, IceTcp};
 use super::redirect::Redirect;
@@ -68,6 +69,8 @@ enum Refused {
     TooSlow,
     #[error("nothing that is served here begins like this")]
     Unknown,
+    #[error("too many connections of the network of the client that a proxy speaks for")]
+    NetworkFull,
     #[error("a PROXY header from a peer that is no trusted proxy")]
     ProxyUntrusted,
     #[error("TLS where there is none")]
@@ -89,6 +92,7 @@ impl Refused {
             Self::Opening(OpeningError::ProxyMalformed) => counters.proxy_malformed.add(),
             Self::TooSlow => counters.front_timeout.add(),
             Self::Unknown => counters.front_unknown.add(),
+            Self::NetworkFull => counters.connections_refused_network.add(),
             Self::ProxyUntrusted => counters.proxy_untrusted.add(),
             Self::NoTls => counters.tls_refused.add(),
             Self::TlsFailed(_) => counters.tls_failed.add(),
@@ -103,6 +107,7 @@ impl Refused {
 pub(super) struct Guest {
     pub(super) front: Arc<Front>,
     pub(super) conn: ConnInfo,
+    pub(super) networks: Arc<Networks>,
     pub(super) admission: Admission,
 }
 
@@ -122,6 +127,10 @@ impl Guest {
             return Ok(());
         };
         let (protocol, conn) = protocol?;
+        if conn.remote != self.conn.remote {
+            let place = self.networks.take(conn.remote.ip()).ok_or(Refused::NetworkFull)?;
+            self.admission = self.admission.with_place(place);
+        }
         self.conn = conn;
         match protocol {
             Sniffed::Tls => self.unwrap_tls(opening).await,
@@ -261,7 +270,7 @@ async fn open<IO: AsyncReadWrite>(
 }
 
 impl Front {
-    fn trusts(&self, peer: IpAddr) -> bool {
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }

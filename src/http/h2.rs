@@ -1,7 +1,8 @@
 //! HTTP/2 on one client connection: by ALPN or with prior knowledge.
 //!
 //! Everything that a client can make us keep is bounded: streams, headers, windows, and requests that it takes back
-//! as fast as it makes them (CVE-2023-44487). A connection without requests is closed like an idle one of HTTP/1.1.
+//! as fast as it makes them (CVE-2023-44487) or has us take back (CVE-2025-8671). A connection without requests is
+//! closed like an idle one of HTTP/1.1.
 
 use std::convert::Infallible;
 use std::error::Error as _;
@@ -22,7 +23,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::upstream::{Body, Guarded};
 
 use super::connection::MAX_HEAD;
+use super::delivery::Deliveries;
 use super::drain::{Admission, Phase};
+use super::frames::Counted;
 use super::live::LiveSite;
 use super::ports::AsyncReadWrite;
 use super::site::Visitor;
@@ -51,26 +54,50 @@ pub(super) async fn serve_http2<IO>(site: Arc<LiveSite>, io: IO, visitor: Visito
 where
     IO: AsyncReadWrite + 'static,
 {
+    let counters = site.shared().counters.clone();
+    let (deliveries, patience) = (Deliveries::default(), visitor.limits.send_timeout);
+    let ended = tokio::select! {
+        ended = serve(site, io, visitor, deliveries.clone()) => ended,
+        // It never ends.
+        () = deliveries.keep(patience, &counters) => Ok(()),
+    };
+    match ended {
+        Ok(()) => {}
+        Err(Ended::Flood) => counters.http2_flood.add(),
+        Err(Ended::Early(error)) => tracing::trace!(%error, "HTTP/2 connection ended early"),
+    }
+}
+
+/// What ended a connection, if not the client or ourselves in order.
+enum Ended {
+    Flood,
+    Early(hyper::Error),
+}
+
+async fn serve<IO>(site: Arc<LiveSite>, io: IO, visitor: Visitor, deliveries: Deliveries) -> Result<(), Ended>
+where
+    IO: AsyncReadWrite + 'static,
+{
     let tally = Tally::default();
     let (mut admission, idle_timeout) = (visitor.admission.clone(), visitor.limits.idle_timeout);
-    let counters = site.shared().counters.clone();
     let service = service_fn({
         let tally = tally.clone();
         move |request| {
-            let (site, visitor) = (site.clone(), visitor.clone());
+            let (site, visitor, deliveries) = (site.clone(), visitor.clone(), deliveries.clone());
             let running = tally.begin();
-            async move { Ok::<_, Infallible>(answer(&site, visitor, running, request).await) }
+            async move {
+                let response = answer(&site, visitor, running, request).await;
+                Ok::<_, Infallible>(response.map(|body| deliveries.begin(body)))
+            }
         }
     });
+    let (io, flooded) = Counted::new(io);
     let connection = builder().serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         biased;
         served = &mut connection => Some(served),
-        () = tally.flooded() => {
-            counters.http2_flood.add();
-            return;
-        }
+        () = tally.flooded() => return Err(Ended::Flood),
         () = admission.reached(Phase::Draining) => None,
         () = tally.idle(idle_timeout) => None,
     };
@@ -85,12 +112,13 @@ where
             }
         }
     };
-    if let Err(error) = served {
-        if is_flood(&error) {
-            counters.http2_flood.add();
+    served.map_err(|error| {
+        if flooded.is_set() || is_flood(&error) {
+            Ended::Flood
+        } else {
+            Ended::Early(error)
         }
-        tracing::trace!(%error, "HTTP/2 connection ended early");
-    }
+    })
 }
 
 /// Whether the protocol's own bound on requests that are taken back ended a connection, before our tally did: it is

@@ -13,6 +13,8 @@ use ipnet::IpNet;
 
 use crate::config::{Limits, NetworkLimits, Rate};
 
+use super::networks::network_of;
+
 /// Networks remembered at once: some 6 MB.
 const MAX_NETWORKS: usize = 65_536;
 /// A full table is not searched for what can go more often than this.
@@ -108,7 +110,7 @@ impl Limiter {
         if limits.connections.is_none() && limits.rate.is_none() {
             return Ok(None);
         }
-        let network = network_of(client, limits);
+        let network = network_of(client, limits.v4, limits.v6);
         if !counts.networks.contains_key(&network) && !counts.make_room(limits.rate, now) {
             return Ok(None);
         }
@@ -153,15 +155,6 @@ impl Counts {
         self.networks.retain(|_, gauge| !gauge.is_blank(rate, now));
         self.networks.len() < self.max_networks
     }
-}
-
-fn network_of(client: IpAddr, limits: &NetworkLimits) -> IpNet {
-    let client = client.to_canonical();
-    let bits = match client {
-        IpAddr::V4(_) => limits.v4,
-        IpAddr::V6(_) => limits.v6,
-    };
-    IpNet::new(client, bits).map_or_else(|_| IpNet::from(client), |network| network.trunc())
 }
 
 /// What a gauge has no room for.

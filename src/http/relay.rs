@@ -56,6 +56,8 @@ pub(super) struct Passage {
     pub(super) signalling: Signalling,
     pub(super) admission: Admission,
     pub(super) limits: Arc<Limits>,
+    /// For the client to take the next message.
+    pub(super) send_timeout: Duration,
     pub(super) visit: Arc<Visit>,
     /// Held to its end: the server counts as busy with it.
     pub(super) _lease: Arc<Lease>,
@@ -177,7 +179,7 @@ where
                 Direction::ToServer => passage.visit.received(received),
                 Direction::ToClient => passage.visit.sent(message.len()),
             }
-            if to.feed(message).await.is_err() {
+            if !taken(to.feed(message), passage, direction).await {
                 return End::ReceiverGone;
             }
             let ready = if left > 0 {
@@ -190,9 +192,27 @@ where
                 None => break,
             }
         }
-        if to.flush().await.is_err() {
+        if !taken(to.flush(), passage, direction).await {
             return End::ReceiverGone;
         }
+    }
+}
+
+/// Whether the receiver takes what is sent to it; a client has a time for that.
+async fn taken(
+    sending: impl Future<Output = Result<(), Error>>,
+    passage: &Passage,
+    direction: Direction,
+) -> bool {
+    match direction {
+        Direction::ToServer => sending.await.is_ok(),
+        Direction::ToClient => match timeout(passage.send_timeout, sending).await {
+            Ok(sent) => sent.is_ok(),
+            Err(_) => {
+                passage.signalling.shared.counters.sends_stalled.add();
+                false
+            }
+        },
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config;
 
 use super::drain::{Admission, Phase};
 use super::front::{Front, Guest};
+use super::networks::Networks;
 use super::ports::ConnInfo;
 use super::slots::Slots;
 
@@ -40,30 +41,36 @@ const UNSENT: u32 = 16 * 1024;
 pub struct Limits {
     /// Connections at once, WebSockets among them; more are closed at once.
     pub connections: usize,
+    /// The same of one client network; `None`: any number.
+    pub per_network: Option<config::NetworkConnections>,
     /// For a connection to tell what it speaks, and for its TLS handshake.
     pub first_bytes_timeout: Duration,
     /// For the headers of a request to be complete.
     pub header_timeout: Duration,
     /// For the next request.
     pub idle_timeout: Duration,
+    /// For the client to take the next piece of what it is sent.
+    pub send_timeout: Duration,
 }
 
 impl Limits {
-    /// Those of a service with `connections` at once and this section.
+    /// Those of a section, with as many connections as there are by default.
     #[must_use]
-    pub fn of(connections: usize, config: &config::Limits) -> Self {
+    pub fn of(config: &config::Limits) -> Self {
         Self {
             first_bytes_timeout: FIRST_BYTES,
-            connections,
+            connections: CONNECTIONS,
+            per_network: None,
             header_timeout: config.header_timeout,
             idle_timeout: config.idle_timeout,
+            send_timeout: config.send_timeout,
         }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::of(CONNECTIONS, &config::Limits::default())
+        Self::of(&config::Limits::default())
     }
 }
 
@@ -74,6 +81,7 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     front: Arc<ArcSwap<Front>>,
     slots: Arc<Slots>,
+    networks: Arc<Networks>,
     acceptors: Vec<JoinHandle<()>>,
 }
 
@@ -89,6 +97,7 @@ impl Server {
             .collect::<io::Result<_>>()?;
         let (phase, _) = watch::channel(Phase::Running);
         let slots = Arc::new(Slots::new(front.limits.connections));
+        let networks = Arc::new(Networks::new(front.limits.per_network));
         let front = Arc::new(ArcSwap::from_pointee(front));
         let acceptors = listeners
             .into_iter()
@@ -96,6 +105,7 @@ impl Server {
                 let acceptor = Acceptor {
                     front: front.clone(),
                     slots: slots.clone(),
+                    networks: networks.clone(),
                     admission: Admission::new(&phase),
                 };
                 tokio::spawn(acceptor.run(listener))
@@ -106,6 +116,7 @@ impl Server {
             phase,
             front,
             slots,
+            networks,
             acceptors,
         })
     }
@@ -119,6 +130,7 @@ impl Server {
     /// Gives the next connections another front; those that are there stay with theirs.
     pub fn replace(&self, front: Front) {
         self.slots.resize(front.limits.connections);
+        self.networks.resize(front.limits.per_network);
         self.front.store(Arc::new(front));
     }
 
@@ -140,6 +152,7 @@ impl Server {
 struct Acceptor {
     front: Arc<ArcSwap<Front>>,
     slots: Arc<Slots>,
+    networks: Arc<Networks>,
     admission: Admission,
 }
 
@@ -177,6 +190,15 @@ impl Acceptor {
             counters.connections_refused.add();
             return;
         };
+        let mut admission = self.admission.with_slot(slot);
+        // A trusted proxy has the connections of many; whose they are it tells later.
+        if !front.trusts(remote.ip()) {
+            let Some(place) = self.networks.take(remote.ip()) else {
+                counters.connections_refused_network.add();
+                return;
+            };
+            admission = admission.with_place(place);
+        }
         counters.connections.add();
         let Ok(local) = stream.local_addr() else {
             return;
@@ -190,7 +212,8 @@ impl Acceptor {
         let guest = Guest {
             front,
             conn,
-            admission: self.admission.with_slot(slot),
+            networks: self.networks.clone(),
+            admission,
         };
         tokio::spawn(guest.serve(stream));
     }

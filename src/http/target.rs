@@ -1,7 +1,8 @@
 //! What a request is aimed at: its host, its path and its WebSocket subprotocols, refused where they are ambiguous.
 
 use hyper::ext::Protocol;
-use hyper::header::{HOST, HeaderName, SEC_WEBSOCKET_PROTOCOL};
+use hyper::header::{HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
+use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Request, Version};
 
 use super::errors::Error;
@@ -19,8 +20,8 @@ pub(super) struct Target {
 
 impl Target {
     /// # Errors
-    /// [`Error::BadRequest`] for what two servers might read in two ways: several Host headers or none, or a path with `.`
-    /// or `..` segments, which would pass one route's prefix and mean another's.
+    /// [`Error::BadRequest`] for what two servers might read in two ways: an unknown transfer coding, no host or
+    /// several, or a path with `.` or `..` segments, which would pass one route's prefix and mean another's.
     pub(super) fn of<B>(request: &Request<B>, websocket: bool) -> Result<Self, Error> {
         if request.method() == Method::CONNECT && !websocket {
             return Err(if request.extensions().get::<Protocol>().is_some() {
@@ -29,6 +30,10 @@ impl Target {
                 Error::MethodNotAllowed
             });
         }
+        if request.uri().scheme().is_none() && request.uri().authority().is_some() && !websocket {
+            return Err(Error::BadRequest("the target is only a host"));
+        }
+        is_framed(request.headers())?;
         let authority = authority(request)?;
         let path = request.uri().path();
         if has_dot_segments(path) {
@@ -66,24 +71,48 @@ impl Target {
     }
 }
 
-/// The target's authority outranks the Host header (RFC 9112 section 3.2.2).
+/// A body ends where its length says, or its chunks; nothing else is understood. Of one with both, hyper has taken
+/// the length away, and ends the connection behind it (RFC 9112 section 6.3).
+fn is_framed(headers: &HeaderMap) -> Result<(), Error> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(Error::UnknownCoding);
+    }
+    Ok(())
+}
+
+/// The target's authority outranks the Host header (RFC 9112 section 3.2.2), except that over HTTP/2 the two have to
+/// be the same (RFC 9113 section 8.3.1). Only HTTP/1.0 knows requests without either.
 fn authority<B>(request: &Request<B>) -> Result<String, Error> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     if more.is_some() {
         return Err(Error::BadRequest("more than one Host header"));
     }
-    // RFC 9112 section 3.2.
-    if host.is_none() && request.version() == Version::HTTP_11 {
-        return Err(Error::BadRequest("there is no Host header"));
-    }
     if let Some(authority) = request.uri().authority() {
         let text = authority.as_str();
-        return Ok(text.rsplit_once('@').map_or(text, |(_, host)| host).to_owned());
+        let differs = |host: &HeaderValue| !host.as_bytes().eq_ignore_ascii_case(text.as_bytes());
+        if request.version() == Version::HTTP_2 && host.is_some_and(differs) {
+            return Err(Error::BadRequest("the Host header is not that of the target"));
+        }
+        return fit(text);
     }
-    let host = host.map_or(Ok(""), |host| host.to_str());
-    host.map(str::to_owned)
-        .map_err(|_| Error::BadRequest("the Host header is no text"))
+    match host {
+        Some(host) => fit(host.to_str().unwrap_or_default()),
+        None if request.version() <= Version::HTTP_10 => Ok(String::new()),
+        None => Err(Error::BadRequest("no Host header")),
+    }
+}
+
+/// RFC 9110 section 4.2.4: a user before the host is more likely to deceive than to be meant.
+fn fit(authority: &str) -> Result<String, Error> {
+    match Authority::try_from(authority) {
+        Ok(_) if !authority.contains('@') => Ok(authority.to_owned()),
+        Ok(_) | Err(_) => Err(Error::BadRequest("the host is none")),
+    }
 }
 
 fn bare_host(authority: &str) -> String {
@@ -152,17 +181,13 @@ mod tests {
         assert_eq!(host("/", "A.Example.com:6443"), "a.example.com");
         assert_eq!(host("/", "a.example.com."), "a.example.com");
         assert_eq!(host("/", "[2001:DB8::1]:443"), "2001:db8::1");
-        assert_eq!(host("http://user@b.example:80/x", "a.example"), "b.example");
+        assert_eq!(host("http://b.example:80/x", "a.example"), "b.example");
     }
 
     #[test]
     fn ambiguous_requests_are_refused() {
         let two = request("/", &[("host", "a"), ("host", "b")]);
         assert!(matches!(Target::of(&two, false), Err(Error::BadRequest(_))));
-        let mut none = Request::new(());
-        assert!(matches!(Target::of(&none, false), Err(Error::BadRequest(_))));
-        *none.version_mut() = Version::HTTP_10;
-        assert!(Target::of(&none, false).is_ok());
         for path in [
             "/a/../b",
             "/..",
@@ -182,14 +207,35 @@ mod tests {
             let request = request(path, &[("host", "a")]);
             assert!(Target::of(&request, false).is_ok(), "{path}");
         }
+        for host in ["", "a b", "a/b", "user@a"] {
+            let request = request("/", &[("host", host)]);
+            assert!(
+                matches!(Target::of(&request, false), Err(Error::BadRequest(_))),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_http_1_0_does_without_a_host_and_http_2_names_one() {
+        let mut bare = request("/", &[]);
+        assert!(Target::of(&bare, false).is_err());
+        *bare.version_mut() = Version::HTTP_10;
+        assert_eq!(Target::of(&bare, false).unwrap().authority, "");
+        let mut two = request("http://a/", &[("host", "b")]);
+        assert_eq!(Target::of(&two, false).unwrap().authority, "a");
+        *two.version_mut() = Version::HTTP_2;
+        assert!(Target::of(&two, false).is_err());
+        two.headers_mut().insert("host", HeaderValue::from_static("A"));
+        assert!(Target::of(&two, false).is_ok());
     }
 
     #[test]
     fn subprotocols_are_every_element_of_every_line_and_count_for_websockets_only() {
         let headers = [
-            ("host", "a"),
             ("sec-websocket-protocol", "a, b"),
             ("sec-websocket-protocol", "c,"),
+            ("host", "a"),
         ];
         let request = request("/", &headers);
         assert_eq!(Target::of(&request, true).unwrap().protos, ["a", "b", "c"]);

@@ -47,7 +47,7 @@ pub(super) struct Visit {
     /// What counts it if that is never known.
     unrouted: Arc<RouteTraffic>,
     log: Option<(Log, Head)>,
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
 }
 
 /// The servers that were tried, and how long the headers of the last one took.
@@ -94,7 +94,7 @@ impl Visit {
             traffic: OnceLock::new(),
             unrouted,
             log: log.map(|log| (log, Head::of(request, id))),
-            _busy: busy,
+            busy,
         })
     }
 
@@ -140,10 +140,16 @@ impl Visit {
     /// It is a WebSocket now.
     pub(super) fn is_websocket(&self) {
         self.websocket.store(true, Ordering::Relaxed);
+        if let Some(busy) = &self.busy {
+            busy.is_websocket();
+        }
     }
 
     /// The client sent this many bytes of content.
     pub(super) fn received(&self, bytes: usize) {
+        if let Some(busy) = &self.busy {
+            busy.moved();
+        }
         let untold = self.bytes_in.add(bytes as u64);
         if let Some((traffic, bytes)) = self.traffic.get().zip(untold) {
             traffic.received(bytes);

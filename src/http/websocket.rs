@@ -91,6 +91,7 @@ pub(super) async fn serve(
         signalling,
         admission: exchange.visitor.admission.clone(),
         limits: exchange.limits.clone(),
+        send_timeout: exchange.visitor.limits.send_timeout,
         visit: exchange.visit.clone(),
         _lease: choice.lease,
     };

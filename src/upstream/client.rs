@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either};
 use hyper::body::Incoming;
-use hyper::header::UPGRADE;
+use hyper::header::{HOST, HeaderValue, UPGRADE};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme as UriScheme};
 use hyper::{Request, Response, Uri, Version};
 use tokio::time::sleep;
@@ -80,7 +80,7 @@ impl Client {
     }
 
     /// Sends a request and waits for the response's headers. Only the path and query of its URI count; the Host
-    /// header goes as it is. The server's standing learns the outcome.
+    /// header goes as it is, and is the server's own where there is none. The server's standing learns the outcome.
     ///
     /// The lease, and one of the server's `max_conns`, are held until the response's body has ended. For a WebSocket
     /// that is the end of the handshake: who goes on with it keeps a clone of the lease.
@@ -135,6 +135,12 @@ impl Client {
             }
         }
         *request.version_mut() = Version::HTTP_11;
+        if !request.headers().contains_key(HOST) {
+            let host = HeaderValue::from_str(authority(lease.server()).as_str());
+            request
+                .headers_mut()
+                .insert(HOST, host.expect("an authority makes a header value"));
+        }
         *request.uri_mut() = Uri::from(path_and_query(request.uri()));
         let patience = self.response_header_timeout;
         let response = pools.http1.send(lease, request, sending, patience).await?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::{Certificate, TlsFiles, parse};
+use super::super::{Certificate, NetworkConnections, TlsFiles, parse};
 use super::pair::Pair;
 use super::{located, ok};
 
@@ -26,6 +26,41 @@ fn pairs_are_taken_in_order() {
         Certificate::load(&files).unwrap().names,
         ["a.example", "*.b.example"]
     );
+}
+
+#[test]
+fn connections_of_a_network_have_a_bound_that_is_written() {
+    let cap = |net: &str| ok(&tcp(net)).services[0].per_network;
+    assert_eq!(cap(""), None);
+    let given = NetworkConnections {
+        v4: 24,
+        v6: 56,
+        connections: 100,
+    };
+    assert_eq!(cap("      per_network: {connections: 100}\n"), Some(given));
+    for (net, told) in [
+        ("{}", "7:7 `per_network` of `net` has no `connections`"),
+        (
+            "{connections: 0}",
+            "7:34 expected a whole number from 1 to 10000000, found `0`",
+        ),
+        (
+            "{connections: 1, v4: 33}",
+            "7:41 expected a whole number from 1 to 32, found `33`",
+        ),
+        (
+            "{connections: 1, rate: 1}",
+            "7:37 unknown key `rate`; expected `v4`, `v6` or `connections`",
+        ),
+    ] {
+        assert_eq!(
+            located(&tcp(&format!("      per_network: {net}\n"))),
+            [told],
+            "{net}"
+        );
+    }
+    let udp = "services:\n  u:\n    proto: udp\n    net: {addr: ':1', enable_ice: true, per_network: {connections: 1}}\n";
+    assert_eq!(located(udp), ["4:41 `per_network` is not for `proto: udp`"]);
 }
 
 #[test]

@@ -264,7 +264,8 @@ services:
     proto: tcp
     net: {addr: ':1', tls_crt_file: CRT, tls_key_file: KEY,
       certificates: [{crt: CRT, key: KEY}], redirect_https: true, trusted_proxies: [10.0.0.0/8],
-      enable_ice: true, candidate_ips: [auto], max_connections: 5}
+      enable_ice: true, candidate_ips: [auto], max_connections: 5,
+      per_network: {v4: 30, v6: 60, connections: 7}}
     enable_http: true
     http:
       servername: example.com
@@ -289,6 +290,7 @@ services:
         header_timeout: 10s
         idle_timeout: 11s
         body_timeout: 12s
+        send_timeout: 14s
         websocket_idle_timeout: 13s
       routes:
         r:
@@ -315,6 +317,7 @@ fn every_key_is_taken_and_documented() {
         keys::UPSTREAM_TLS,
         keys::MEDIA,
         keys::NET,
+        keys::NET_PER_NETWORK,
         keys::CERTIFICATE,
         keys::HTTP,
         keys::ROUTE,
@@ -355,6 +358,7 @@ fn every_key_is_taken_and_documented() {
     assert_eq!(http.access_log, Some(log));
     assert_eq!(http.limits, limits());
     assert_eq!(config.services[0].max_connections, 5);
+    assert_eq!(config.services[0].per_network, Some(networks()));
     let route = &http.routes[0];
     let of_route = Limits {
         connections: Some(20),
@@ -383,6 +387,14 @@ fn every_key_is_taken_and_documented() {
     assert_eq!(config.global, global);
 }
 
+fn networks() -> NetworkConnections {
+    NetworkConnections {
+        v4: 30,
+        v6: 60,
+        connections: 7,
+    }
+}
+
 fn limits() -> Limits {
     let secs = Duration::from_secs;
     Limits {
@@ -406,6 +418,7 @@ fn limits() -> Limits {
         header_timeout: secs(10),
         idle_timeout: secs(11),
         body_timeout: secs(12),
+        send_timeout: secs(14),
         websocket_idle_timeout: Some(secs(13)),
     }
 }

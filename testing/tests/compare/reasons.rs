@@ -100,7 +100,7 @@ const SINGLE: &[(&str, &str)] = &[
     ),
     (
         "HTTP/1.0 without Host",
-        "xrtc and nginx speak HTTP/1.1 to upstreams whatever the client speaks",
+        "xrtc and nginx speak HTTP/1.1 to upstreams; xrtc then names the server itself, since HTTP/1.1 wants a Host",
     ),
     (
         "HTTP/1.1 without Host",

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use xrtc_testing::calls::{self, Caller, Daemon, EchoServer, Ports, Route, Setup, Stream};
+use xrtc_testing::calls::{self, Caller, Daemon, EchoServer, Ports, Route, Setup, Stream, settle};
 use xrtc_testing::lab::{Error, Result, WorkDir, report};
 
 use crate::calls::Wrapping;
@@ -54,6 +54,7 @@ const KINDS: [Kind; 9] = [
 /// Where the clients meet: when all of them are there, and when all have done what they do together.
 struct Place {
     front: SocketAddr,
+    daemon: Daemon,
     meeting: Barrier,
 }
 
@@ -184,7 +185,7 @@ async fn hold_call(place: &Place, wrapping: Wrapping, number: usize) -> Result<u
         .reach(caller.progress().echoed + ROUNDS as u64, PATIENCE)
         .await?;
     place.meet().await?;
-    Ok(caller.settle(PATIENCE).await?.echoed)
+    Ok(settle([&caller], &place.daemon, PATIENCE).await?.echoed)
 }
 
 #[test]
@@ -203,6 +204,7 @@ async fn everything_at_once(work: &WorkDir) -> Result<()> {
     let daemon = Daemon::start("xrtc", &setup, work)?;
     let place = Arc::new(Place {
         front: daemon.http,
+        daemon,
         meeting: Barrier::new(KINDS.len() * EACH + 1),
     });
     let started = Instant::now();
@@ -217,7 +219,7 @@ async fn everything_at_once(work: &WorkDir) -> Result<()> {
     let together = async {
         place.meet().await?;
         let there = started.elapsed();
-        let metrics = daemon.metrics().await?;
+        let metrics = place.daemon.metrics().await?;
         place.meet().await?;
         Ok((there, metrics))
     };

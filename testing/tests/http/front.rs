@@ -125,7 +125,10 @@ impl Setup {
             access_logs: Arc::new(AccessLogs::new(counters.clone())),
         });
         let door = Door {
-            limits: Limits::of(self.connections, &self.http.limits),
+            limits: Limits {
+                connections: self.connections,
+                ..Limits::of(&self.http.limits)
+            },
             site: Some(Arc::new(LiveSite::new(Site::new(&self.http, shared)))),
             ice_tcp: None,
             tls: None,

@@ -78,8 +78,13 @@ impl Daemon {
         self.process.log()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.process.id().to_string();
+        let id = self.id().to_string();
         let status = Command::new("kill")
             .args([format!("-{name}"), id])
             .status()
