@@ -1,9 +1,9 @@
 # `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test bench check
+.PHONY: help run setup test bench bench-http check
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build xrtc and run it on its embedded default: http://localhost:6443/
 	cargo build --release --locked
@@ -19,6 +19,11 @@ test: setup ## Run every test, those with real servers and browsers included (as
 bench: ## Print size, memory and forwarding speed of the release build (as root, for a network of its own)
 	cargo build --release --locked
 	cargo run --release --locked -p xrtc-testing --example figures
+
+bench-http: ## Print how fast HTTP and WebSockets go through xrtc, nginx and haproxy, side by side
+	./testing/setup.sh bench-http
+	cargo build --release --locked
+	cargo run --release --locked -p xrtc-testing --example bench_http
 
 check: ## Check format, lints, documentation, the law of dependencies, licences
 	cargo fmt --all --check

@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and is not there yet. Idempotent, silent when there is nothing to do.
-# For Debian and its children; elsewhere it says what to install.
+# For Debian and its children; elsewhere it says what to install. With `bench-http`: what that needs, and no browsers.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 # Something that each package brings, and the package.
 needs=(
+  "haproxy haproxy"
+  "nginx nginx-light"
+)
+load=(
+  "h2load nghttp2-client"
+  "wrk wrk"
+)
+lab=(
   "ip iproute2"
   "nft nftables"
   "tcpdump tcpdump"
@@ -20,6 +28,12 @@ needs=(
   "/usr/share/janus/demos/settings.js janus-demos"
   "/usr/share/javascript/webrtc-adapter/adapter.js libjs-webrtc-adapter"
 )
+
+if [[ ${1:-} == bench-http ]]; then
+  needs+=("${load[@]}")
+else
+  needs+=("${lab[@]}")
+fi
 
 fail() {
   echo "setup: $1" >&2
@@ -41,6 +55,8 @@ if ((${#missing[@]})); then
   # Package lists may be absent or stale: fetched only when the first attempt shows it.
   "${install[@]}" || { apt-get update && "${install[@]}"; } || fail "missing: $list; apt-get could not install them"
 fi
+
+[[ ${1:-} != bench-http ]] || exit 0
 
 # npm writes the lock file that it installed from into node_modules: the same means nothing to do.
 cd browser

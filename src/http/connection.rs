@@ -41,6 +41,7 @@ where
     let watch = Watch::new();
     let io = TokioIo::new(watch.over(io));
     let requests = watch.clone();
+    let visitor = Arc::new(visitor);
     let service = service_fn(move |request| {
         let (site, visitor) = (site.clone(), visitor.clone());
         let busy = requests.request();
@@ -54,6 +55,7 @@ where
         .with_upgrades();
     let mut connection = Pin::new(&mut served);
     let end = tokio::select! {
+        biased;
         served = &mut connection => End::Served(served),
         expired = watch.expired(&limits) => End::Expired(expired),
         () = admission.reached(Phase::Draining) => {

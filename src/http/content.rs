@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRAILER};
@@ -25,6 +25,15 @@ pub(super) const LIMIT: usize = 256 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// A response that is looked at must be whole by then; servers are near.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Types of bodies that may be signalling, beside everything in JSON that has a name of its own.
+const SIGNALLING: [&str; 5] = [
+    "application/sdp",
+    "application/trickle-ice-sdpfrag",
+    "application/json",
+    "text/json",
+    "text/plain",
+];
 
 /// Checksums of the body as it was (RFC 9530, RFC 1864).
 const DIGESTS: [HeaderName; 4] = [
@@ -117,15 +126,10 @@ fn may_signal(headers: &HeaderMap) -> bool {
         .split(';')
         .next()
         .unwrap_or_default();
-    match essence.trim().to_ascii_lowercase().as_str() {
-        "application/sdp"
-        | "application/trickle-ice-sdpfrag"
-        | "application/json"
-        | "text/json"
-        | "text/plain" => true,
-        "application/stream+json" => false,
-        other => other.ends_with("+json"),
-    }
+    let essence = essence.trim();
+    let is = |kind: &&str| essence.eq_ignore_ascii_case(kind);
+    let (_, suffix) = essence.rsplit_once('+').unwrap_or_default();
+    SIGNALLING.iter().any(is) || (suffix.eq_ignore_ascii_case("json") && !is(&"application/stream+json"))
 }
 
 async fn collect(counters: &Counters, mut body: Body, deadline: Instant) -> Result<Gathered, Incomplete> {
@@ -154,6 +158,11 @@ async fn collect(counters: &Counters, mut body: Body, deadline: Instant) -> Resu
 /// A body of which everything is there.
 pub(super) fn full(body: Bytes) -> Body {
     Full::new(body).map_err(Into::into).boxed_unsync()
+}
+
+/// A body without content.
+pub(super) fn empty() -> Body {
+    Empty::new().map_err(Into::into).boxed_unsync()
 }
 
 fn resumed(read: BytesMut, rest: Body) -> Body {

@@ -35,10 +35,10 @@ pub(super) enum Coding {
 impl Coding {
     /// The coding of the body that these headers describe.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let codings = list(headers, CONTENT_ENCODING.as_str());
-        match codings.as_slice() {
-            [] => Self::Identity,
-            [one] => match one.to_ascii_lowercase().as_str() {
+        let mut codings = list(headers, &CONTENT_ENCODING);
+        match (codings.next(), codings.next()) {
+            (None, _) => Self::Identity,
+            (Some(one), None) => match one.to_ascii_lowercase().as_str() {
                 "identity" => Self::Identity,
                 "gzip" | "x-gzip" => Self::Gzip,
                 "deflate" => Self::Deflate,
@@ -46,7 +46,7 @@ impl Coding {
                 "zstd" => Self::Zstd,
                 _ => Self::Other,
             },
-            _ => Self::Other,
+            (Some(_), Some(_)) => Self::Other,
         }
     }
 

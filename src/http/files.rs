@@ -2,6 +2,8 @@
 //! listings, nothing outside of the root (paths that try were refused before; the file service refuses them once more
 //! after decoding).
 //!
+//! Small files are kept in memory ([`Shelf`]).
+//!
 //! A sibling with `.br`, `.zst` or `.gz` behind its name is served in place of a file to those who take that coding.
 
 use std::path::Path;
@@ -16,6 +18,7 @@ use tower_service::Service as _;
 use crate::upstream::Body;
 
 use super::errors::Error;
+use super::shelf::Shelf;
 
 /// What the usual tables lack, or have otherwise than players of HLS (RFC 8216 section 4) and DASH want it.
 const TYPES: [(&str, &str); 7] = [
@@ -29,8 +32,9 @@ const TYPES: [(&str, &str); 7] = [
 ];
 
 /// The files below one directory.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Files {
+    shelf: Shelf,
     /// Files as they are, and their precompressed siblings.
     either: ServeDir,
     /// Files as they are: a range is of the plain file, whatever codings the client takes.
@@ -44,6 +48,7 @@ impl Files {
     pub(super) fn new(root: &Path, fallback: Option<&str>) -> Self {
         let plain = ServeDir::new(root);
         Self {
+            shelf: Shelf::new(root),
             either: plain
                 .clone()
                 .precompressed_br()
@@ -63,17 +68,40 @@ impl Files {
             return Err(Error::NotFound);
         }
         let (mut head, _) = request.into_parts();
-        match (self.read(head.clone()).await, &self.fallback) {
-            (Err(Error::NotFound), Some(fallback)) => {
+        let Some(fallback) = &self.fallback else {
+            return self.read(head).await;
+        };
+        match self.read(head.clone()).await {
+            Err(Error::NotFound) => {
                 head.uri = fallback.clone();
                 self.read(head).await
             }
-            (done, _) => done,
+            done => done,
         }
     }
 
-    async fn read(&self, mut head: Parts) -> Result<Response<Body>, Error> {
+    async fn read(&self, head: Parts) -> Result<Response<Body>, Error> {
+        let place = match self.shelf.find(&head) {
+            Ok(kept) => return Ok(kept),
+            Err(place) => place,
+        };
+        let response = Box::pin(self.read_from_disk(head)).await?;
+        match place {
+            Some(place) => Ok(self.shelf.keep(place, response).await),
+            None => Ok(response),
+        }
+    }
+
+    async fn read_from_disk(&self, mut head: Parts) -> Result<Response<Body>, Error> {
         let kind = type_of(head.uri.path());
+        // Several ranges at once are not served, and a server may ignore them (RFC 9110 section 14.2).
+        if head
+            .headers
+            .get(RANGE)
+            .is_some_and(|range| range.as_bytes().contains(&b','))
+        {
+            head.headers.remove(RANGE);
+        }
         let ranged = head.headers.contains_key(RANGE);
         if ranged {
             head.headers.remove(ACCEPT_ENCODING);

@@ -21,6 +21,7 @@ use crate::wire::sniff::Sniffed;
 
 use super::counters::Counters;
 use super::drain::{Admission, Phase};
+use super::headers::Provenance;
 use super::live::LiveSite;
 use super::networks::Networks;
 use super::opening::{Opening, OpeningError};
@@ -199,6 +200,7 @@ impl Guest {
         let visitor = Visitor {
             connection: site.shared().next_connection(),
             conn: self.conn,
+            provenance: Provenance::of(&self.conn),
             admission: self.admission.clone(),
             limits: self.front.limits,
             redirect,

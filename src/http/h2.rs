@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -17,8 +17,8 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::upstream::{Body, Guarded};
 
@@ -100,6 +100,7 @@ where
     let connection = builder().serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
+        biased;
         served = &mut connection => Some(served),
         () = tally.flooded() => return Err(Ended::Flood),
         () = admission.reached(Phase::Draining) => None,
@@ -181,52 +182,77 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The requests of a connection.
+/// The requests of a connection. Only a flood wakes whoever waits: what is idle is looked at from time to time.
 #[derive(Clone)]
-struct Tally(Arc<watch::Sender<Counts>>);
+struct Tally(Arc<Tallied>);
 
-#[derive(Clone, Copy, Default)]
+struct Tallied {
+    counts: Mutex<Counts>,
+    flooded: Notify,
+}
+
+#[derive(Clone, Copy)]
 struct Counts {
     running: usize,
     /// Every one that began and was not answered, less one for each that was.
     cancelled: usize,
+    /// When the last one ended, or the connection began.
+    idle: Instant,
+}
+
+impl Counts {
+    fn is_flood(&self) -> bool {
+        self.cancelled > self.running + MAX_CANCELLED
+    }
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::default()))
+        Self(Arc::new(Tallied {
+            counts: Mutex::new(Counts {
+                running: 0,
+                cancelled: 0,
+                idle: Instant::now(),
+            }),
+            flooded: Notify::new(),
+        }))
     }
 }
 
 impl Tally {
     fn begin(&self) -> Running {
-        self.0.send_modify(|counts| {
-            counts.running += 1;
-            counts.cancelled += 1;
-        });
+        let mut counts = self.counts();
+        counts.running += 1;
+        counts.cancelled += 1;
+        drop(counts);
         Running(self.clone())
     }
 
     /// Returns once no request has been under way for this long.
     async fn idle(&self, patience: Duration) {
-        let mut counts = self.0.subscribe();
+        let began = Instant::now();
         loop {
-            // It cannot fail: the sender is in `self`.
-            let _ = counts.wait_for(|counts| counts.running == 0).await;
-            if timeout(patience, counts.wait_for(|counts| counts.running > 0))
-                .await
-                .is_err()
-            {
+            let Counts { running, idle, .. } = *self.counts();
+            let now = Instant::now();
+            // Nobody has waited for longer than this has.
+            let deadline = idle.max(began) + patience;
+            if running == 0 && deadline <= now {
                 return;
             }
+            let look = now + patience;
+            sleep_until(if running == 0 { deadline } else { look }).await;
         }
     }
 
     /// Returns once the client has taken back too many requests.
     async fn flooded(&self) {
-        let mut counts = self.0.subscribe();
-        let too_many = |counts: &Counts| counts.cancelled > counts.running + MAX_CANCELLED;
-        let _ = counts.wait_for(too_many).await;
+        while !self.counts().is_flood() {
+            self.0.flooded.notified().await;
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,16 +261,21 @@ struct Running(Tally);
 
 impl Running {
     fn answered(&self) {
+        let mut counts = self.0.counts();
         // For itself, and for one that was taken back.
-        self.0
-            .0
-            .send_modify(|counts| counts.cancelled = counts.cancelled.saturating_sub(2));
+        counts.cancelled = counts.cancelled.saturating_sub(2);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.0.send_modify(|counts| counts.running -= 1);
+        let mut counts = self.0.counts();
+        counts.running -= 1;
+        counts.idle = Instant::now();
+        if counts.is_flood() {
+            drop(counts);
+            self.0.0.flooded.notify_one();
+        }
     }
 }
 

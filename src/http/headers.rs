@@ -1,47 +1,62 @@
-//! Header rules of a gateway: what ends at this hop, what the upstream is told of the client, and request ids.
+//! Header rules of a gateway: what ends at this hop, and what the upstream is told of the client.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use hyper::HeaderMap;
-use hyper::header::{CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE};
 use ipnet::IpNet;
 
 use super::ports::ConnInfo;
+use super::request_id::REQUEST_ID;
 use super::target::list;
 
-/// Names a request in logs on both sides.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_PREFIX: &str = "x-forwarded-";
-const FORWARDED_FOR: &str = "x-forwarded-for";
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
-const MAX_REQUEST_ID: usize = 128;
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Fields that mean this connection and not the message (RFC 9110 section 7.6.1).
+/// Room for what a request gains on its way.
+const GAINED: usize = 12;
+
+/// Whether a field means this connection and not the message (RFC 9110 section 7.6.1).
 /// `Trailer` is of the message: without it a trailer would not be passed on.
-const HOP_BY_HOP: [HeaderName; 7] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authorization"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+fn ends_here(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
-/// Removes the fields of this hop, those that `Connection` names among them. Host is no option of a connection,
-/// whatever a client says: an upstream must not lose it. What is left of `TE` is whether trailers are taken, since
-/// they are passed on.
+/// The fields that `Connection` names. Host is no option of a connection, whatever a client says: an upstream must not
+/// lose it.
+fn options(headers: &HeaderMap) -> Vec<&str> {
+    let usual = ["close", "keep-alive", "te", "upgrade", HOST.as_str()];
+    list(headers, &CONNECTION)
+        .filter(|name| !usual.iter().any(|usual| name.eq_ignore_ascii_case(usual)))
+        .collect()
+}
+
+/// What is left of `TE` is whether trailers are taken, since they are passed on.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    list(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
+}
+
+/// Removes the fields of this hop, those that `Connection` names among them.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let takes_trailers = list(headers, TE.as_str())
-        .iter()
-        .any(|coding| coding.eq_ignore_ascii_case("trailers"));
-    for name in list(headers, CONNECTION.as_str()) {
-        if !name.eq_ignore_ascii_case(HOST.as_str()) {
-            headers.remove(name);
-        }
+    let takes_trailers = takes_trailers(headers);
+    let options: Vec<String> = options(headers).into_iter().map(str::to_owned).collect();
+    for name in options {
+        headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    while let Some(name) = headers.keys().find(|name| ends_here(name)).cloned() {
         headers.remove(name);
     }
     if takes_trailers {
@@ -49,9 +64,27 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// What upstreams are told of every request of a connection, put into words once.
+#[derive(Clone, Debug)]
+pub(super) struct Provenance {
+    address: HeaderValue,
+    port: HeaderValue,
+}
+
+impl Provenance {
+    pub(super) fn of(conn: &ConnInfo) -> Self {
+        let value = |text: String| HeaderValue::try_from(text).expect("addresses and ports are plain text");
+        Self {
+            address: value(peer(conn).to_string()),
+            port: HeaderValue::from(conn.local.port()),
+        }
+    }
+}
+
 /// What a request came by.
 pub(super) struct Hop<'a> {
     pub(super) conn: &'a ConnInfo,
+    pub(super) provenance: &'a Provenance,
     /// What the client asked for.
     pub(super) authority: &'a str,
     pub(super) id: &'a HeaderValue,
@@ -60,67 +93,101 @@ pub(super) struct Hop<'a> {
 }
 
 impl Hop<'_> {
-    /// Makes a client's headers fit for an upstream. What a trusted proxy says about forwarding is kept and added to;
+    /// A client's headers as an upstream gets them. What a trusted proxy says about forwarding is kept and added to;
     /// what anybody else says is replaced.
-    pub(super) fn to_upstream(&self, headers: &mut HeaderMap) {
-        strip_hop_by_hop(headers);
-        // Our own server answers it when the body is first read.
-        headers.remove(EXPECT);
-        if !is_trusted(peer(self.conn), self.trusted) {
-            forget_claims(headers);
+    pub(super) fn to_upstream(&self, theirs: &HeaderMap) -> HeaderMap {
+        let mut ours = HeaderMap::with_capacity(theirs.len() + GAINED);
+        let host = self.host(theirs);
+        let options = options(theirs);
+        let trusted = is_trusted(peer(self.conn), self.trusted);
+        for (name, value) in theirs {
+            let dropped = ends_here(name)
+                // Our own server answers it when the body is first read.
+                || *name == EXPECT
+                || (*name == HOST && host.is_some())
+                || (!trusted && is_claim(name))
+                || options.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
+            if !dropped {
+                ours.append(name, value.clone());
+            }
         }
-        let remote = peer(self.conn).to_string();
+        if takes_trailers(theirs) {
+            ours.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        self.tell(&mut ours, host.as_ref());
+        if let Some(host) = host {
+            ours.insert(HOST, host);
+        }
+        ours.insert(REQUEST_ID, self.id.clone());
+        ours
+    }
+
+    /// Tells where the request came from.
+    fn tell(&self, ours: &mut HeaderMap, host: Option<&HeaderValue>) {
+        let Provenance { address, port } = self.provenance;
         let proto = if self.conn.secure { "https" } else { "http" };
-        append(headers, FORWARDED_FOR, &remote);
-        append(headers, "forwarded", &self.forwarded(proto));
-        set_if_absent(headers, "x-real-ip", &remote);
-        set_if_absent(headers, FORWARDED_PROTO, proto);
-        set_if_absent(headers, "x-forwarded-port", &self.conn.local.port().to_string());
-        set_if_absent(headers, "x-forwarded-host", self.authority);
-        if !self.authority.is_empty() {
-            set(headers, "host", self.authority);
+        append(ours, &FORWARDED_FOR, address.clone());
+        if let Ok(forwarded) = HeaderValue::try_from(self.forwarded(proto)) {
+            append(ours, &FORWARDED, forwarded);
         }
-        headers.insert(REQUEST_ID, self.id.clone());
+        for (name, value) in [
+            (REAL_IP, Some(address)),
+            (FORWARDED_PROTO, Some(&HeaderValue::from_static(proto))),
+            (FORWARDED_PORT, Some(port)),
+            (FORWARDED_HOST, host),
+        ] {
+            if let Some(value) = value {
+                ours.entry(name).or_insert_with(|| value.clone());
+            }
+        }
+    }
+
+    /// What the client asked for as a Host header; `None`: it did not say.
+    fn host(&self, theirs: &HeaderMap) -> Option<HeaderValue> {
+        if self.authority.is_empty() {
+            return None;
+        }
+        let same = theirs.get(HOST).filter(|host| *host == self.authority);
+        same.cloned()
+            .or_else(|| HeaderValue::from_str(self.authority).ok())
     }
 
     /// RFC 7239 section 4. The host is quoted, having a colon more often than not.
     fn forwarded(&self, proto: &str) -> String {
-        let mut text = match peer(self.conn) {
-            IpAddr::V4(ip) => format!("for={ip}"),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
-        };
-        if !self.authority.is_empty() && !self.authority.contains(['"', '\\']) {
-            // Writing into a String cannot fail.
-            let _ = write!(text, ";host=\"{}\"", self.authority);
+        // It was made of an address.
+        let ip = self.provenance.address.to_str().unwrap_or_default();
+        let mut text = String::with_capacity(ip.len() + self.authority.len() + 32);
+        match peer(self.conn) {
+            IpAddr::V4(_) => text.extend(["for=", ip]),
+            IpAddr::V6(_) => text.extend(["for=\"[", ip, "]\""]),
         }
-        let _ = write!(text, ";proto={proto}");
+        if !self.authority.is_empty() && !self.authority.contains(['"', '\\']) {
+            text.extend([";host=\"", self.authority, "\""]);
+        }
+        text.extend([";proto=", proto]);
         text
     }
 }
 
-/// Removes what a client says about forwarding.
-fn forget_claims(headers: &mut HeaderMap) {
-    let claimed: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(FORWARDED_PREFIX))
-        .cloned()
-        .collect();
-    for name in claimed {
-        headers.remove(name);
-    }
-    headers.remove("forwarded");
-    headers.remove("x-real-ip");
+/// Whether a field says something about forwarding.
+fn is_claim(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with(FORWARDED_PREFIX) || name == FORWARDED.as_str() || name == REAL_IP.as_str()
 }
 
 /// Who sent a request: the peer, or the last address before the trusted proxies that it came through.
 pub(super) fn client_ip(headers: &HeaderMap, conn: &ConnInfo, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer(conn);
-    for hop in list(headers, FORWARDED_FOR).iter().rev() {
+    if !is_trusted(client, trusted) {
+        return client;
+    }
+    let hops: Vec<&str> = list(headers, &FORWARDED_FOR).collect();
+    for hop in hops.into_iter().rev() {
+        let Ok(ip) = hop.parse::<IpAddr>() else { break };
+        client = ip.to_canonical();
         if !is_trusted(client, trusted) {
             break;
         }
-        let Ok(ip) = hop.parse::<IpAddr>() else { break };
-        client = ip.to_canonical();
     }
     client
 }
@@ -128,8 +195,8 @@ pub(super) fn client_ip(headers: &HeaderMap, conn: &ConnInfo, trusted: &[IpNet])
 /// Whether the client spoke TLS, to us or to the trusted proxy before us.
 pub(super) fn is_secure(headers: &HeaderMap, conn: &ConnInfo, trusted: &[IpNet]) -> bool {
     let says = || {
-        list(headers, FORWARDED_PROTO)
-            .first()
+        list(headers, &FORWARDED_PROTO)
+            .next()
             .is_some_and(|proto| proto == "https")
     };
     conn.secure || (is_trusted(peer(conn), trusted) && says())
@@ -143,47 +210,17 @@ fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&ip))
 }
 
-fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-fn set_if_absent(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if !headers.contains_key(name) {
-        set(headers, name, value);
-    }
-}
-
 /// Adds an element to a list, on one line.
-fn append(headers: &mut HeaderMap, name: &'static str, element: &str) {
-    let mut elements = list(headers, name);
-    elements.push(element.to_owned());
-    set(headers, name, &elements.join(", "));
-}
-
-/// The client's own request id if it is one that cannot hurt a log, else a new one of 128 random bits.
-pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    headers
-        .get(REQUEST_ID)
-        .filter(|id| is_sane(id.as_bytes()))
-        .cloned()
-        .unwrap_or_else(new_request_id)
-}
-
-fn is_sane(id: &[u8]) -> bool {
-    (1..=MAX_REQUEST_ID).contains(&id.len())
-        && id
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
-}
-
-fn new_request_id() -> HeaderValue {
-    let mut bytes = [0; 16];
-    // Without entropy ids are all zero: useless, but no reason to refuse requests.
-    let _ = getrandom::fill(&mut bytes);
-    let text = format!("{:032x}", u128::from_be_bytes(bytes));
-    HeaderValue::try_from(text).expect("hexadecimal digits make a header value")
+fn append(headers: &mut HeaderMap, name: &HeaderName, element: HeaderValue) {
+    let mut elements: Vec<&str> = list(headers, name).collect();
+    if elements.is_empty() {
+        headers.insert(name, element);
+        return;
+    }
+    elements.extend(element.to_str().ok());
+    if let Ok(joined) = HeaderValue::try_from(elements.join(", ")) {
+        headers.insert(name, joined);
+    }
 }
 
 #[cfg(test)]
@@ -208,11 +245,12 @@ mod tests {
     fn to_upstream(headers: &mut HeaderMap, conn: &ConnInfo, authority: &str, id: &HeaderValue) {
         let hop = Hop {
             conn,
+            provenance: &Provenance::of(conn),
             authority,
             id,
             trusted: &["10.0.0.0/8".parse().unwrap()],
         };
-        hop.to_upstream(headers);
+        *headers = hop.to_upstream(headers);
     }
 
     #[test]
@@ -334,16 +372,5 @@ mod tests {
         let mut map = HeaderMap::new();
         to_upstream(&mut map, &conn("[::ffff:192.0.2.5]:1"), "a", &id);
         assert_eq!(map["x-real-ip"], "192.0.2.5");
-    }
-
-    #[test]
-    fn request_ids_are_kept_when_sane_and_made_otherwise() {
-        assert_eq!(request_id(&headers(&[("x-request-id", "abc-1.2")])), "abc-1.2");
-        for insane in ["", "a b", "<script>"] {
-            let id = request_id(&headers(&[("x-request-id", insane)]));
-            assert_eq!(id.len(), 32, "{insane:?}");
-            assert!(id.as_bytes().iter().all(u8::is_ascii_hexdigit));
-        }
-        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
     }
 }

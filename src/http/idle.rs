@@ -7,7 +7,8 @@
 //! ```text
 //!  idle ──a byte──▶ header ──a request──▶ busy ──the last response's end──▶ idle
 //! ```
-//! Beside that, a write that finds no room begins a wait, and the next that finds some ends it.
+//! That wakes nobody: no deadline of it is nearer than the shorter of the two times, so that it is enough to look again
+//! after that. Beside it, a write that finds no room begins a wait, and the next that finds some ends it.
 //!
 //! A client that has ended its side of the connection after a request may wait for the answer, or be gone: TCP tells
 //! the two apart only when something is written. hyper takes it for gone; here its end is hidden from hyper for as long
@@ -111,15 +112,19 @@ impl Watch {
 
     /// Returns when the client has taken too long, with what.
     pub(super) async fn expired(&self, limits: &Limits) -> Expired {
+        let soonest = limits.idle_timeout.min(limits.header_timeout);
         loop {
             let changed = self.0.changed.notified();
-            match self.deadline(limits) {
-                Some((deadline, expired)) if deadline <= Instant::now() => return expired,
-                Some((deadline, _)) => tokio::select! {
-                    () = changed => {}
-                    () = sleep_until(deadline) => {}
-                },
-                None => changed.await,
+            let now = Instant::now();
+            let look = match self.deadline(limits) {
+                Some((deadline, expired)) if deadline <= now => return expired,
+                Some((deadline, _)) => deadline.min(now + soonest),
+                None => now + soonest,
+            };
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = sleep_until(look) => {}
             }
         }
     }
@@ -171,7 +176,7 @@ impl Watch {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = |state: &State| (state.requests > 0, state.header, state.full, state.parted);
+        let kind = |state: &State| (state.full, state.parted.is_some());
         let before = kind(&state);
         change(&mut state);
         if before != kind(&state) {

@@ -2,7 +2,7 @@
 //! the small ones that may hold signalling.
 
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
@@ -30,21 +30,11 @@ pub(super) async fn forward(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
     let (parts, body) = request.into_parts();
-    let limits = &exchange.limits;
-    let body = Upload::new(
-        body,
-        limits.body_timeout,
-        limits.body_bytes,
-        exchange.visit.clone(),
-    )
-    .boxed_unsync();
-    let counters = &exchange.site.shared.counters;
-    let gathered = content::gather(counters, Direction::ToServer, &parts.headers, body).await;
-    let body = Repeatable::new(gathered.map_err(|incomplete| match incomplete {
-        Incomplete::Broken(error) if error.is::<UploadTooLarge>() => Error::BodyTooLarge,
-        Incomplete::Broken(error) if !error.is::<UploadStalled>() => Error::UploadBroken,
-        Incomplete::Broken(_) | Incomplete::Stalled => Error::UploadStalled,
-    })?);
+    let body = if body.is_end_stream() {
+        Repeatable::Nothing
+    } else {
+        Box::pin(taken(exchange, &parts, body)).await?
+    };
     let mut attempts = Attempts::default();
     // The answer of a server that knows nothing of the call, in case that none does.
     let mut disclaimer: Option<Reply> = None;
@@ -58,7 +48,9 @@ pub(super) async fn forward(
             (Err(error), None) => return Err(error.into()),
         };
         let server = choice.lease.server();
-        let signalling = exchange.signalling(server, exchange.visitor.connection).await;
+        let signalling = exchange
+            .signalling(&choice.lease, exchange.visitor.connection)
+            .await;
         let ours = to_upstream(exchange, &signalling, &parts, &body);
         exchange.visit.sent_to(server);
         match exchange.site.client.send(&choice.lease, ours).await {
@@ -79,6 +71,26 @@ pub(super) async fn forward(
     }
 }
 
+/// A request's body, as far as it must be there before the request goes on.
+async fn taken(exchange: &Exchange<'_>, parts: &Parts, body: Incoming) -> Result<Repeatable, Error> {
+    let limits = &exchange.limits;
+    let body = Upload::new(
+        body,
+        limits.body_timeout,
+        limits.body_bytes,
+        exchange.visit.clone(),
+    )
+    .boxed_unsync();
+    let counters = &exchange.site.shared.counters;
+    let gathered = content::gather(counters, Direction::ToServer, &parts.headers, body).await;
+    let gathered = gathered.map_err(|incomplete| match incomplete {
+        Incomplete::Broken(error) if error.is::<UploadTooLarge>() => Error::BodyTooLarge,
+        Incomplete::Broken(error) if !error.is::<UploadStalled>() => Error::UploadBroken,
+        Incomplete::Broken(_) | Incomplete::Stalled => Error::UploadStalled,
+    })?;
+    Ok(Repeatable::new(gathered))
+}
+
 /// The request for one attempt: what a server sees of the client depends on the server.
 fn to_upstream(
     exchange: &Exchange<'_>,
@@ -86,12 +98,12 @@ fn to_upstream(
     parts: &Parts,
     body: &Repeatable,
 ) -> Request<Body> {
-    let mut headers = parts.headers.clone();
-    exchange.to_upstream(&mut headers);
+    let mut headers = exchange.to_upstream(&parts.headers);
     if !is_asset(parts.uri.path()) {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     let body = match body {
+        Repeatable::Nothing => content::empty(),
         Repeatable::Whole(whole) => {
             let body = content::rewrite(signalling, Direction::ToServer, &mut headers, whole.clone());
             content::full(body)

@@ -155,6 +155,9 @@ fn origin_form(path: &str) -> String {
 }
 
 fn each(headers: &mut HeaderMap, name: &HeaderName, translate: impl Fn(&str) -> Option<String>) {
+    if !headers.contains_key(name) {
+        return;
+    }
     let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
     let translated = values.iter().map(|value| {
         let ours = value.to_str().ok().and_then(&translate);

@@ -25,6 +25,8 @@ const MAX_ATTEMPTS: usize = 3;
 
 /// A request's body, kept for another attempt.
 pub(super) enum Repeatable {
+    /// There is none.
+    Nothing,
     /// All of it.
     Whole(Bytes),
     /// One that is there until somebody reads it.
@@ -51,7 +53,7 @@ impl Repeatable {
     /// Whether nothing of the body is lost yet.
     pub(super) fn is_kept(&self) -> bool {
         match self {
-            Self::Whole(_) => true,
+            Self::Nothing | Self::Whole(_) => true,
             Self::Stream(slot) => slot.is_untouched(),
         }
     }

@@ -9,8 +9,8 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 use ipnet::IpNet;
 
-use crate::config::{Http, Limits, PathRule, Route, Server};
-use crate::upstream::{Body, Client, Upstreams};
+use crate::config::{Http, Limits, PathRule, Route};
+use crate::upstream::{Body, Client, Lease, Upstreams};
 
 use super::access_log::{AccessLogs, Log};
 use super::affinity::Affinity;
@@ -19,12 +19,13 @@ use super::counters::Counters;
 use super::drain::Admission;
 use super::errors::Error;
 use super::files::Files;
-use super::headers::{self, Hop, REQUEST_ID};
+use super::headers::{self, Hop, Provenance};
 use super::idle::Busy;
 use super::limits::{Scope, Scopes};
 use super::memory::TokenMemory;
 use super::ports::{Calls, ConnInfo};
 use super::redirect::Redirect;
+use super::request_id::{self, REQUEST_ID};
 use super::router::Router;
 use super::server::Limits as ConnLimits;
 use super::target::Target;
@@ -84,6 +85,7 @@ pub struct Site {
 pub(super) struct Visitor {
     pub(super) connection: u64,
     pub(super) conn: ConnInfo,
+    pub(super) provenance: Provenance,
     pub(super) admission: Admission,
     pub(super) limits: ConnLimits,
     pub(super) redirect: Redirect,
@@ -140,7 +142,7 @@ impl Site {
         busy: Option<Busy>,
     ) -> Response<Body> {
         self.shared.counters.requests.add();
-        let id = headers::request_id(request.headers());
+        let id = request_id::of(request.headers());
         let client = headers::client_ip(request.headers(), &visitor.conn, &self.trusted_proxies);
         let unrouted = self.traffic.of(None).clone();
         let visit = Visit::begin(&request, client, &id, self.log.clone(), unrouted, busy);
@@ -205,36 +207,45 @@ impl Site {
             limits: scope.limits.clone(),
             visit: visit.clone(),
         };
+        // Boxed: this future is moved several times before it begins.
         if upgrade {
-            websocket::serve(&exchange, request).await
+            Box::pin(websocket::serve(&exchange, request)).await
         } else {
-            proxy::forward(&exchange, request).await
+            Box::pin(proxy::forward(&exchange, request)).await
         }
     }
 }
 
 impl Exchange<'_> {
-    /// Makes a client's headers fit for an upstream.
-    pub(super) fn to_upstream(&self, headers: &mut HeaderMap) {
+    /// A client's headers as an upstream gets them.
+    pub(super) fn to_upstream(&self, headers: &HeaderMap) -> HeaderMap {
         let hop = Hop {
             conn: &self.visitor.conn,
+            provenance: &self.visitor.provenance,
             authority: &self.target.authority,
             id: self.id,
             trusted: self.site.trusted_proxies(),
         };
-        hop.to_upstream(headers);
+        hop.to_upstream(headers)
     }
 
-    /// The rewriting of what this exchange's `connection` carries between its client and `server`.
-    pub(super) async fn signalling(&self, server: &Server, connection: u64) -> Signalling {
+    /// The rewriting of what this exchange's `connection` carries between its client and a server.
+    pub(super) async fn signalling(&self, lease: &Lease, connection: u64) -> Signalling {
         let shared = &self.site.shared;
-        let addresses = shared.upstreams.names().resolve(&server.host).await;
+        let server = match lease.literal() {
+            Some(ip) => Some(ip),
+            None => {
+                let names = shared.upstreams.names();
+                let addresses = Box::pin(names.resolve(&lease.server().host)).await;
+                addresses.ok().and_then(|addresses| addresses.first().copied())
+            }
+        };
         Signalling {
             shared: shared.clone(),
             route: self.route.clone(),
             connection,
             conn: self.visitor.conn,
-            server: addresses.ok().and_then(|addresses| addresses.first().copied()),
+            server,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a request is aimed at: its host, its path and its WebSocket subprotocols, refused where they are ambiguous.
 
 use hyper::ext::Protocol;
-use hyper::header::{HOST, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
+use hyper::header::{HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Request, Version};
 
@@ -20,8 +20,8 @@ pub(super) struct Target {
 
 impl Target {
     /// # Errors
-    /// [`Error::BadRequest`] for what two servers might read in two ways: an unknown transfer coding, no host or several, or a path
-    /// with `.` or `..` segments, which would pass one route's prefix and mean another's.
+    /// [`Error::BadRequest`] for what two servers might read in two ways: an unknown transfer coding, no host or
+    /// several, or a path with `.` or `..` segments, which would pass one route's prefix and mean another's.
     pub(super) fn of<B>(request: &Request<B>, websocket: bool) -> Result<Self, Error> {
         if request.method() == Method::CONNECT && !websocket {
             return Err(if request.extensions().get::<Protocol>().is_some() {
@@ -45,7 +45,9 @@ impl Target {
         Ok(Self {
             host: bare_host(&authority),
             protos: if websocket {
-                list(request.headers(), SEC_WEBSOCKET_PROTOCOL.as_str())
+                list(request.headers(), &SEC_WEBSOCKET_PROTOCOL)
+                    .map(str::to_owned)
+                    .collect()
             } else {
                 Vec::new()
             },
@@ -131,6 +133,10 @@ fn bare_host(authority: &str) -> String {
 }
 
 fn has_dot_segments(path: &str) -> bool {
+    // Most paths have nothing of the kind.
+    if !path.contains(['.', '%']) {
+        return false;
+    }
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -149,15 +155,14 @@ fn has_dot_segments(path: &str) -> bool {
 }
 
 /// The elements of a comma-separated header, however many lines it takes.
-pub(super) fn list(headers: &HeaderMap, name: &str) -> Vec<String> {
+pub(super) fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
     headers
         .get_all(name)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|element| element.trim().to_owned())
+        .map(str::trim)
         .filter(|element| !element.is_empty())
-        .collect()
 }
 
 #[cfg(test)]

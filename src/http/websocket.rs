@@ -3,7 +3,6 @@
 //!
 //! No extension is negotiated on either side, so that messages can be read.
 
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::header::{
@@ -22,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use crate::upstream::{Body, Purpose};
 
 use super::affinity::Choice;
+use super::content::empty;
 use super::context::Signalling;
 use super::errors::Error;
 use super::relay::Passage;
@@ -41,11 +41,9 @@ pub(super) fn is_handshake<B>(request: &Request<B>) -> bool {
         return *request.method() == Method::CONNECT && protocol.as_str() == WEBSOCKET;
     }
     let names = |header: HeaderName, token: &str| {
-        list(request.headers(), header.as_str())
-            .iter()
-            .any(|named| named.eq_ignore_ascii_case(token))
+        list(request.headers(), &header).any(|named| named.eq_ignore_ascii_case(token))
     };
-    names(CONNECTION, "upgrade") && names(UPGRADE, WEBSOCKET)
+    names(UPGRADE, WEBSOCKET) && names(CONNECTION, "upgrade")
 }
 
 /// Answers an upgrade request, and relays the WebSocket that comes of it until it ends.
@@ -124,10 +122,6 @@ fn acceptance<B>(request: &Request<B>) -> Result<Response<Body>, Error> {
     Ok(response)
 }
 
-fn empty() -> Body {
-    http_body_util::Empty::new().map_err(Into::into).boxed_unsync()
-}
-
 /// An upstream's answer to a handshake.
 struct Opened {
     choice: Choice,
@@ -142,7 +136,7 @@ async fn open(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -
     let mut attempts = Attempts::default();
     loop {
         let choice = attempts.choose(exchange, Purpose::WebSocket, request.headers())?;
-        let signalling = exchange.signalling(choice.lease.server(), connection).await;
+        let signalling = exchange.signalling(&choice.lease, connection).await;
         let ours = handshake(exchange, request, key);
         exchange.visit.sent_to(choice.lease.server());
         match site.client.send(&choice.lease, ours).await {
@@ -176,8 +170,7 @@ fn handshake(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) ->
     let mut ours = Request::new(empty());
     *ours.uri_mut() = request.uri().clone();
     let map = ours.headers_mut();
-    *map = request.headers().clone();
-    exchange.to_upstream(map);
+    *map = exchange.to_upstream(request.headers());
     map.remove(CONTENT_LENGTH);
     map.remove(SEC_WEBSOCKET_EXTENSIONS);
     map.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -196,8 +189,9 @@ fn check(headers: &HeaderMap, key: &str, offered: &[String]) -> Result<(), Error
     if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
         return Err(Error::BadResponse("it chose a WebSocket extension unasked"));
     }
-    let chosen = list(headers, SEC_WEBSOCKET_PROTOCOL.as_str());
-    if chosen.len() > 1 || chosen.iter().any(|proto| !offered.contains(proto)) {
+    let chosen: Vec<&str> = list(headers, &SEC_WEBSOCKET_PROTOCOL).collect();
+    let is_offered = |proto: &&str| offered.iter().any(|offered| offered == proto);
+    if chosen.len() > 1 || !chosen.iter().all(is_offered) {
         return Err(Error::BadResponse("it chose a WebSocket protocol unasked"));
     }
     Ok(())

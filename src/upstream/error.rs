@@ -1,7 +1,5 @@
 //! Why an upstream gave no response.
 
-use hyper_util::client::legacy;
-
 use super::client::BoxError;
 use super::connector::DialTimedOut;
 
@@ -32,16 +30,6 @@ pub enum UpstreamError {
     /// The request's body failed: not the server's fault.
     #[error("the request's body broke off")]
     Upload(#[source] BoxError),
-}
-
-impl From<legacy::Error> for UpstreamError {
-    fn from(error: legacy::Error) -> Self {
-        if error.is_connect() {
-            Self::dial(error.into())
-        } else {
-            Self::Broken(error.into())
-        }
-    }
 }
 
 impl UpstreamError {

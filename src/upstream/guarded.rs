@@ -6,16 +6,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::client::{Body, BoxError};
+use super::client::BoxError;
 
 /// Drops its guard when the body has ended, failed, or is dropped itself.
-pub(crate) struct Guarded<G> {
-    body: Body,
+pub(crate) struct Guarded<B, G> {
+    body: B,
     guard: Option<G>,
 }
 
-impl<G> Guarded<G> {
-    pub(crate) fn new(body: Body, guard: G) -> Self {
+impl<B, G> Guarded<B, G> {
+    pub(crate) fn new(body: B, guard: G) -> Self {
         Self {
             body,
             guard: Some(guard),
@@ -23,7 +23,12 @@ impl<G> Guarded<G> {
     }
 }
 
-impl<G: Unpin> HttpBody for Guarded<G> {
+impl<B, G> HttpBody for Guarded<B, G>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+    G: Unpin,
+{
     type Data = Bytes;
     type Error = BoxError;
 
@@ -35,7 +40,7 @@ impl<G: Unpin> HttpBody for Guarded<G> {
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             self.guard = None;
         }
-        polled
+        polled.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {

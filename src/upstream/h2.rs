@@ -64,7 +64,7 @@ struct Link {
 pub(super) struct Stream(Arc<()>);
 
 /// An answer with its stream, or the request unsent.
-type Sent = Result<(Response<Incoming>, Stream), Box<Request<Body>>>;
+pub(super) type Sent = Result<(Response<Incoming>, Stream), Box<Request<Body>>>;
 
 impl<C> Multiplexed<C>
 where

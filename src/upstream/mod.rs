@@ -12,9 +12,11 @@ mod guarded;
 mod h2;
 mod health;
 mod histogram;
+mod link;
 mod names;
 mod peer;
 mod permits;
+mod pool;
 mod tls;
 mod upload;
 

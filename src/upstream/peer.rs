@@ -5,6 +5,7 @@
 //! active checks, where the group has some. A server that comes back warms up: its share grows to the full one over
 //! `slow_start`.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ impl ServerId {
 #[derive(Debug)]
 pub struct Peer {
     server: Server,
+    /// Its address, if that is what it is configured by.
+    literal: Option<IpAddr>,
     id: ServerId,
     slow_start: Duration,
     tls: TlsId,
@@ -129,6 +132,7 @@ impl Peer {
     pub(super) fn new(server: Server, slow_start: Duration, tls: TlsId) -> Self {
         Self {
             id: ServerId::of(&server),
+            literal: server.host.parse().ok(),
             server,
             slow_start,
             tls,
@@ -345,6 +349,12 @@ impl Lease {
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.peer.server
+    }
+
+    /// The server's address, if that is what it is configured by.
+    #[must_use]
+    pub fn literal(&self) -> Option<IpAddr> {
+        self.peer.literal
     }
 
     /// The server's name for tables and cookies.

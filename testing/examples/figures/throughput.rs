@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use xrtc::wire::stun::IntegrityKey;
 use xrtc_testing::calls::stun::Credentials;
 use xrtc_testing::calls::{self, Daemon, EchoServer, Ports, Route, Setup, signal, stun};
-use xrtc_testing::lab::{Error, Process, Result, WorkDir, report};
+use xrtc_testing::lab::{Error, Process, Result, WorkDir, cpu_seconds, report};
 
-use super::{forwarder, process};
+use super::forwarder;
 
 /// One measurement.
 const RUN: Duration = Duration::from_secs(3);
@@ -218,11 +218,11 @@ impl Path {
             Way::Up => (&self.client, &*self.server, self.entrance),
             Way::Down => (&*self.server, &self.client, exit),
         };
-        let (cpu, before) = (process::cpu(self.pid)?, to.received.load(Ordering::Relaxed));
+        let (cpu, before) = (cpu_seconds(self.pid)?, to.received.load(Ordering::Relaxed));
         let lost = blast(from, to, via)?;
         to.wait_for_silence();
         let packets = to.received.load(Ordering::Relaxed) - before;
-        let busy = process::cpu(self.pid)? - cpu;
+        let busy = cpu_seconds(self.pid)? - cpu;
         let rate = packets as f64 / busy;
         report(format_args!(
             "  {} {way:?}: {packets} packets in {RUN:?}, {busy:.2} s of processor time, {lost} lost: {rate:.0}",

@@ -40,7 +40,7 @@ pub use error::{Error, Result};
 pub use janus::{Janus, JanusOptions, VIDEO_MOUNTPOINT};
 pub use namespace::Namespace;
 pub use page_server::PageServer;
-pub use process::Process;
+pub use process::{Process, cpu_seconds};
 pub use report::report;
 pub use rest::rest_clients;
 pub use topology::Topology;

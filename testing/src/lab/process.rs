@@ -12,6 +12,8 @@ use super::{Error, Result};
 const POLL: Duration = Duration::from_millis(20);
 /// How much of a log goes into an error.
 const TAIL_LINES: usize = 15;
+/// Ticks of `/proc/PID/stat` in a second, on every Linux that Rust runs on (`USER_HZ`).
+const TICKS: f64 = 100.0;
 
 /// A running program, killed when dropped.
 #[derive(Debug)]
@@ -60,6 +62,11 @@ impl Process {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Seconds of processor time that it has used so far, in hundredths.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        cpu_seconds(self.id())
     }
 
     /// Its pipes, where it was spawned with such.
@@ -155,6 +162,20 @@ impl Drop for Process {
         // It may have ended by itself.
         let _ = self.kill();
     }
+}
+
+/// Seconds of processor time that a process has used so far, user and system together, in hundredths.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field, the name, may hold spaces, and ends with the last parenthesis: user time is the 12th after it.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: Vec<f64> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    Ok(ticks.iter().sum::<f64>() / TICKS)
 }
 
 /// Reads the socket tables of the namespace that `pid` lives in: no connection is made just to look.

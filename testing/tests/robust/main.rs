@@ -1,5 +1,5 @@
 //! Hostile and unlucky HTTP: slow, flooding, ambiguous and dying clients and upstreams, and what becomes of them. Each
-//! outcome is a row of `docs/robustness.md`.
+//! outcome is a row of `testing/reports/robustness.md`.
 //!
 //! The daemon is the real one, a process whose memory is looked at; clients and upstreams speak bytes where a library
 //! would be too polite. Everything is on loopback.
