@@ -1,4 +1,4 @@
-//! What the admin listener knows of a running daemon. [`metrics`](super::metrics) and [`status`](super::status) put it
+//! What the admin listener knows of a running daemon. [`metrics`] and [`status`] put it
 //! into words.
 
 use std::net::SocketAddr;

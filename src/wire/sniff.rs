@@ -32,7 +32,7 @@ const BINDING_REQUEST: u16 = 0x0001;
 pub enum Sniffed {
     /// Too few bytes to tell.
     NeedMore,
-    /// A method of HTTP/1, which all begin with a capital letter.
+    /// A method of HTTP/1, which all begin with a capital letter, or one empty line and a method.
     Http1,
     /// The preface of HTTP/2 with prior knowledge.
     Http2,
@@ -61,6 +61,8 @@ pub fn sniff(bytes: &[u8]) -> Sniffed {
         b'P' if bytes.starts_with(HTTP2_PREFACE) => Sniffed::Http2,
         b'P' if PROXY_V1.starts_with(bytes) || HTTP2_PREFACE.starts_with(bytes) => Sniffed::NeedMore,
         b'A'..=b'Z' => Sniffed::Http1,
+        // One empty line in front of a request is passed over (RFC 9112 section 2.2).
+        0x0D if matches!(bytes, [b'\r', b'\n', b'A'..=b'Z', ..]) => Sniffed::Http1,
         0x0D => verdict(begins_with(bytes, PROXY_V2), Sniffed::ProxyV2),
         0x80 => verdict(begins_with(bytes, SSLTCP_HELLO), Sniffed::SslTcp),
         &TLS_HANDSHAKE => verdict(is_tls(Reader::new(bytes)), Sniffed::Tls),
@@ -118,6 +120,7 @@ mod tests {
         (b"PUT /x HTTP/1.1\r\n", Sniffed::Http1),
         (b"PROPFIND /x HTTP/1.1\r\n", Sniffed::Http1),
         (b"PRI * HTTP/1.1\r\nHost: a\r\n\r\n", Sniffed::Http1),
+        (b"\r\nGET / HTTP/1.1\r\n", Sniffed::Http1),
         (HTTP2_PREFACE, Sniffed::Http2),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Sniffed::Tls),
         (ICE_TCP, Sniffed::IceTcp),
@@ -220,7 +223,7 @@ mod tests {
             b"\x16\x03\x01\x00\x20\x02\x00\x00\x1c\x03",     // a ServerHello
             b"\x16\xfe\xfd\x00\x00\x01\x00\x00\x00\x00",     // DTLS without a frame
             b"\x16\x02\x01\x00\x20\x01\x00\x00\x1c\x03",     // a version that never was
-            b"\r\nG",                                        // enough to rule PROXY out
+            b"\r\n\r\nG",                                    // enough to rule PROXY out
             b"\x80\x2e",
             b"ssh-2.0",
         ];

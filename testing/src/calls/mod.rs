@@ -8,7 +8,7 @@
 //!
 //! Each end knows the call's name by the signalling and puts it into every message, so that a packet that strays
 //! into another call does not go unnoticed. Nothing below repeats a lost packet: a [`Caller`] says a message again until
-//! it has come back and counts how often, and [`settle`] tells what the kernel lost from what anybody else did.
+//! it has come back and counts how often, and [`settle()`] tells what the kernel lost from what anybody else did.
 
 mod caller;
 mod daemon;

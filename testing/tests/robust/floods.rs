@@ -335,6 +335,11 @@ async fn a_head_of_http_1_has_a_size_and_a_number_of_fields() {
             "431",
         ),
         (
+            "an empty line first",
+            format!("\r\n{start}Connection: close\r\n\r\n"),
+            "200",
+        ),
+        (
             "empty lines first",
             format!("{}{start}Connection: close\r\n\r\n", "\r\n".repeat(3)),
             "nothing",
