@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::config::Route;
 use crate::ice::Mode;
 use crate::signaling::{self, Context, Direction};
+use crate::upstream::Lease;
 
 use super::ports::ConnInfo;
 use super::site::Shared;
@@ -23,6 +24,17 @@ pub(super) struct Signalling {
 }
 
 impl Signalling {
+    /// The same with another server.
+    pub(super) async fn toward(&self, lease: &Lease) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            route: self.route.clone(),
+            connection: self.connection,
+            conn: self.conn,
+            server: self.shared.address_of(lease).await,
+        }
+    }
+
     /// The message to pass on instead of this one; `None`: this one.
     pub(super) fn rewrite(&self, direction: Direction, body: &[u8]) -> Option<Vec<u8>> {
         if !signaling::may_concern_ice(body) {

@@ -13,6 +13,7 @@
 mod access_log;
 mod affinity;
 mod certificates;
+mod claim;
 mod connection;
 mod content;
 mod context;

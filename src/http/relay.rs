@@ -1,7 +1,8 @@
 //! The two directions of an established WebSocket, message by message, and its end.
 //!
-//! Text may be rewritten on its way; binary messages pass, and so do pings and the pongs that answer none ([`Pings`]). Back-pressure is per direction: a message
-//! is read only when the one before it has been taken. Whatever ends one leg ends the other at once.
+//! Text may be rewritten on its way; binary messages pass, and so do pings and the pongs that answer none ([`Pings`]).
+//! Back-pressure is per direction: a message is read only when the one before it has been taken. Whatever ends one leg
+//! ends the other at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::config::Limits;
 use crate::signaling::Direction;
 use crate::upstream::Lease;
 
+use super::claim::{Claims, Denial};
 use super::context::Signalling;
 use super::drain::{Admission, Phase};
 use super::pings::Pings;
@@ -28,7 +30,10 @@ use super::visit::Visit;
 /// Messages that are passed on with one flush, if that many are there at once.
 const BATCH: usize = 32;
 /// How long a closing handshake may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why two halves fit together.
+const ONE_LEG: &str = "both halves are of one leg";
 
 /// How one direction ended.
 enum End {
@@ -40,6 +45,15 @@ enum End {
     SenderFaulty(CloseCode),
     /// The receiver's connection broke.
     ReceiverGone,
+    /// The server knows nothing of what its client came for, and others may.
+    Denied(Box<Denial>),
+}
+
+/// A WebSocket whose client is to get another server.
+pub(super) struct Denied<C, S> {
+    pub(super) client: WebSocketStream<C>,
+    pub(super) server: WebSocketStream<S>,
+    pub(super) denial: Box<Denial>,
 }
 
 /// What one leg is owed at the end.
@@ -60,8 +74,10 @@ pub(super) struct Passage {
     /// For the client to take the next message.
     pub(super) send_timeout: Duration,
     pub(super) visit: Arc<Visit>,
+    /// Which of several servers it is for, as long as that is open.
+    pub(super) claims: Claims,
     /// Held to its end: the server counts as busy with it.
-    pub(super) _lease: Arc<Lease>,
+    pub(super) lease: Arc<Lease>,
 }
 
 impl Passage {
@@ -71,7 +87,7 @@ impl Passage {
             End::SenderFaulty(CloseCode::Size) => {
                 self.signalling.shared.counters.websocket_messages_too_long.add();
             }
-            End::SenderFaulty(_) | End::SenderGone | End::ReceiverGone => {}
+            End::SenderFaulty(_) | End::SenderGone | End::ReceiverGone | End::Denied(_) => {}
         }
     }
 }
@@ -128,8 +144,13 @@ impl Traffic {
     }
 }
 
-/// Relays until one side ends, nothing has passed for too long or the server closes, then ends what is left.
-pub(super) async fn relay<C, S>(client: WebSocketStream<C>, server: WebSocketStream<S>, passage: Passage)
+/// Relays until one side ends, nothing has passed for too long or the server closes, then ends what is left; or until
+/// it shows that another server must be asked.
+pub(super) async fn relay<C, S>(
+    client: WebSocketStream<C>,
+    server: WebSocketStream<S>,
+    passage: &Passage,
+) -> Option<Denied<C, S>>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -138,13 +159,17 @@ where
     let (mut to_server, mut from_server) = server.split();
     let traffic = Traffic::new();
     let mut admission = passage.admission.clone();
-    let passage = &passage;
     let (client_farewell, server_farewell) = tokio::select! {
         end = pump(&mut from_client, &mut to_server, passage, &traffic, Direction::ToServer) => {
             passage.ended(&end);
             farewells(end)
         }
         end = pump(&mut from_server, &mut to_client, passage, &traffic, Direction::ToClient) => {
+            if let End::Denied(denial) = end {
+                let client = from_client.reunite(to_client).expect(ONE_LEG);
+                let server = from_server.reunite(to_server).expect(ONE_LEG);
+                return Some(Denied { client, server, denial });
+            }
             passage.ended(&end);
             let (server, client) = farewells(end);
             (client, server)
@@ -159,6 +184,7 @@ where
         part(from_client, to_client, client_farewell),
         part(from_server, to_server, server_farewell),
     );
+    None
 }
 
 /// Passes messages on until the direction ends, the last one included.
@@ -203,6 +229,14 @@ where
                 None => return End::SenderGone,
             };
             traffic.passed();
+            match direction {
+                Direction::ToServer => passage.claims.said(&message),
+                Direction::ToClient => {
+                    if let Some(denial) = passage.claims.answered(&message) {
+                        return End::Denied(Box::new(denial));
+                    }
+                }
+            }
             let received = message.len();
             let message = rewritten(message, &passage.signalling, direction);
             match direction {
@@ -277,7 +311,8 @@ fn farewells(end: End) -> (Farewell, Farewell) {
         }
         End::SenderGone => (Farewell::Drop, going_away()),
         End::SenderFaulty(code) => (closing(code), going_away()),
-        End::ReceiverGone => (going_away(), Farewell::Drop),
+        // Denied only where there is nothing to end.
+        End::ReceiverGone | End::Denied(_) => (going_away(), Farewell::Drop),
     }
 }
 
@@ -301,7 +336,7 @@ async fn part<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut leg = from.reunite(to).expect("both halves are of one leg");
+    let mut leg = from.reunite(to).expect(ONE_LEG);
     let ending = async {
         let mut closed = match farewell {
             Farewell::Drop => return Ok(()),

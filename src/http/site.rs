@@ -1,5 +1,6 @@
 //! One `http:` section at work: decides for each request whether it is proxied, becomes a WebSocket, or is a file.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,13 +66,22 @@ impl Shared {
     pub(super) fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// Where a server is; `None`: its name does not resolve.
+    pub(super) async fn address_of(&self, lease: &Lease) -> Option<IpAddr> {
+        if let Some(ip) = lease.literal() {
+            return Some(ip);
+        }
+        let addresses = Box::pin(self.upstreams.names().resolve(&lease.server().host)).await;
+        addresses.ok().and_then(|addresses| addresses.first().copied())
+    }
 }
 
 /// One `http:` section.
 #[derive(Debug)]
 pub struct Site {
     pub(super) shared: Arc<Shared>,
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     router: Router,
     files: Option<Files>,
     scopes: Scopes,
@@ -120,7 +130,7 @@ impl Site {
 
     fn build(http: &Http, shared: Arc<Shared>, before: Option<&Scopes>) -> Self {
         Self {
-            client: Client::new(&shared.upstreams, http),
+            client: Arc::new(Client::new(&shared.upstreams, http)),
             router: Router::new(http),
             files: http
                 .root
@@ -231,21 +241,12 @@ impl Exchange<'_> {
 
     /// The rewriting of what this exchange's `connection` carries between its client and a server.
     pub(super) async fn signalling(&self, lease: &Lease, connection: u64) -> Signalling {
-        let shared = &self.site.shared;
-        let server = match lease.literal() {
-            Some(ip) => Some(ip),
-            None => {
-                let names = shared.upstreams.names();
-                let addresses = Box::pin(names.resolve(&lease.server().host)).await;
-                addresses.ok().and_then(|addresses| addresses.first().copied())
-            }
-        };
         Signalling {
-            shared: shared.clone(),
+            shared: self.site.shared.clone(),
             route: self.route.clone(),
             connection,
             conn: self.visitor.conn,
-            server,
+            server: self.site.shared.address_of(lease).await,
         }
     }
 }

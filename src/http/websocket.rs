@@ -10,7 +10,7 @@ use hyper::header::{
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, SET_COOKIE,
     UPGRADE,
 };
-use hyper::upgrade::{self, OnUpgrade};
+use hyper::upgrade::{self, OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
@@ -18,9 +18,11 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use crate::config::Limits;
 use crate::upstream::{Body, Purpose};
 
 use super::affinity::Choice;
+use super::claim::Claims;
 use super::content::empty;
 use super::context::Signalling;
 use super::errors::Error;
@@ -82,6 +84,8 @@ pub(super) async fn serve(
         return Ok(reply.into_response(exchange, &parts));
     }
     check(response.headers(), &key, exchange.target.protos())?;
+    let ours = || handshake(exchange, &request, &key);
+    let claims = Claims::of(exchange, ours, &choice.lease, &response);
     let server = upgrade::on(&mut response);
     copy_headers(response.headers(), accepted.headers_mut());
     if let Some(cookie) = choice.cookie {
@@ -93,7 +97,8 @@ pub(super) async fn serve(
         limits: exchange.limits.clone(),
         send_timeout: exchange.visitor.limits.send_timeout,
         visit: exchange.visit.clone(),
-        _lease: choice.lease,
+        claims,
+        lease: choice.lease,
     };
     passage.visit.is_websocket();
     tokio::spawn(run(client, server, passage));
@@ -156,6 +161,19 @@ async fn open(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) -
     }
 }
 
+/// One side of a WebSocket that is open.
+pub(super) type Leg = WebSocketStream<TokioIo<Upgraded>>;
+
+/// The side of an upstream.
+pub(super) async fn server_leg(server: Upgraded, limits: &Limits) -> Leg {
+    leg(server, Role::Client, limits).await
+}
+
+async fn leg(stream: Upgraded, ours: Role, limits: &Limits) -> Leg {
+    let config = config(limits.websocket_message_bytes);
+    WebSocketStream::from_raw_socket(TokioIo::new(stream), ours, Some(config)).await
+}
+
 /// Longer messages end the WebSocket with code 1009.
 fn config(max_message: usize) -> WebSocketConfig {
     WebSocketConfig::default()
@@ -181,7 +199,7 @@ fn handshake(exchange: &Exchange<'_>, request: &Request<Incoming>, key: &str) ->
 }
 
 /// What a client must check of a server's handshake (RFC 6455 section 4.1).
-fn check(headers: &HeaderMap, key: &str, offered: &[String]) -> Result<(), Error> {
+pub(super) fn check(headers: &HeaderMap, key: &str, offered: &[String]) -> Result<(), Error> {
     let accept = headers.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
     if accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
         return Err(Error::BadResponse("its WebSocket accept key is wrong"));
@@ -211,17 +229,21 @@ fn copy_headers(theirs: &HeaderMap, ours: &mut HeaderMap) {
 
 /// Waits for both connections to be upgraded and relays between them. If the client is gone by then, so is the
 /// upstream's connection. The server counts as busy with it all the while.
-async fn run(client: OnUpgrade, server: OnUpgrade, passage: Passage) {
+async fn run(client: OnUpgrade, server: OnUpgrade, mut passage: Passage) {
     let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
         return;
     };
-    let config = Some(config(passage.limits.websocket_message_bytes));
-    let client = WebSocketStream::from_raw_socket(TokioIo::new(client), Role::Server, config);
-    let server = WebSocketStream::from_raw_socket(TokioIo::new(server), Role::Client, config);
-    let (client, server) = tokio::join!(client, server);
+    let mut client = leg(client, Role::Server, &passage.limits).await;
+    let mut server = server_leg(server, &passage.limits).await;
     let shared = passage.signalling.shared.clone();
     shared.counters.websockets_opened.add();
     let _open = shared.counters.open.websocket.enter();
-    relay::relay(client, server, passage).await;
+    while let Some(denied) = relay::relay(client, server, &passage).await {
+        client = denied.client;
+        let asked = denied
+            .denial
+            .ask_another(&mut client, denied.server, &mut passage);
+        server = Box::pin(asked).await;
+    }
     shared.counters.websockets_closed.add();
 }

@@ -95,7 +95,7 @@ fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
 }
 
 /// The answer to a message.
-fn denies_session(body: &[u8]) -> bool {
+pub(in super::super) fn denies_session(body: &[u8]) -> bool {
     let told: Option<Value> = Some(body)
         .filter(|body| body.len() <= MAX_SHORT)
         .and_then(|body| serde_json::from_slice(body).ok());

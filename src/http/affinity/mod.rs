@@ -11,7 +11,7 @@
 //!
 //! The first is binding: the call exists on that server only, so even one that is down is asked, and no other. The
 //! second is a wish. A WebSocket needs no entry, being one connection; a Janus session that is claimed from another
-//! WebSocket than its own is found by the cookie.
+//! WebSocket than its own is looked for by `claim`.
 
 mod cookie;
 mod learn;
@@ -30,7 +30,7 @@ use crate::upstream::{Group, Lease, Peer, Purpose, ServerId, UpstreamError, Wish
 use super::headers::client_ip;
 use super::site::Exchange;
 
-pub(super) use learn::{Told, is_disclaimer, learn};
+pub(super) use learn::{Told, denies_session, is_disclaimer, learn};
 pub use table::Affinity;
 
 /// The server for a request.
@@ -92,7 +92,7 @@ pub(super) fn choose(
 }
 
 /// Whether it matters which server of the group is asked.
-fn serves_calls(group: &Group, purpose: Purpose) -> bool {
+pub(super) fn serves_calls(group: &Group, purpose: Purpose) -> bool {
     group.peers(purpose).len() > 1
 }
 

@@ -42,6 +42,8 @@ pub struct JanusOptions {
     pub full_trickle: bool,
     /// `media.ipv6`: IPv6 candidates as well.
     pub ipv6: bool,
+    /// `general.reclaim_session_timeout`: how long a session outlives its WebSocket, for another one to claim it. Seconds.
+    pub reclaim: u32,
 }
 
 /// A running Janus and the source of its video.
@@ -133,8 +135,10 @@ fn configure(directory: &Path, options: JanusOptions) -> Result<()> {
         ice_tcp,
         full_trickle,
         ipv6,
+        reclaim,
     } = options;
     let sections = [
+        ("general", format!("reclaim_session_timeout = {reclaim}")),
         (
             "nat",
             format!("ice_lite = {ice_lite}\n ice_tcp = {ice_tcp}\n full_trickle = {full_trickle}"),

@@ -4,6 +4,7 @@
 
 mod affinity;
 mod balancing;
+mod claims;
 mod cookies;
 mod failing;
 mod health;
